@@ -1,0 +1,36 @@
+"""Waits for a cluster's keeper to end and removes what outlives processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from azaion_devcluster import cgroups, files
+from azaion_devcluster.paths import Cache, ClusterPaths
+
+
+def clean(paths: ClusterPaths) -> list[Path]:
+    """Removes control groups and facts about a cluster that runs no more; returns what would not go."""
+    left = cgroups.remove(paths.cgroup)
+    shutil.rmtree(paths.runtime, ignore_errors=True)
+    return left
+
+
+def main() -> None:
+    cache, name, pipe = Cache(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+    paths = cache.cluster(name)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lock = files.hold(paths.janitor_lock)
+    if lock is None:
+        sys.exit(f"The cluster {name} has a janitor already.")
+    while os.read(pipe, 1):
+        pass
+    if left := clean(paths):
+        sys.exit(f"Could not remove {', '.join(map(str, left))}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ project's images for it) and `DevclusterError` (one sentence for people).
 
 from azaion_devcluster.cluster import Cluster
 from azaion_devcluster.errors import DevclusterError
+from azaion_devcluster.images import Images
 
 
-__all__ = ["Cluster", "DevclusterError"]
+__all__ = ["Cluster", "DevclusterError", "Images"]

@@ -12,11 +12,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from azaion_devcluster import disk, files, host, janitor, node, progress
+from azaion_devcluster import disk, files, ground, host, janitor, node, progress
 from azaion_devcluster.binaries import Binaries
 from azaion_devcluster.errors import DevclusterError
 from azaion_devcluster.options import Options
 from azaion_devcluster.paths import Cache
+from azaion_devcluster.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,6 +77,7 @@ class Cluster:
         host.demand_root("The embedded cluster")
         packages = host.ensure_packages(self._cache)
         Binaries(self._cache).ensure()
+        ground.ensure_pause(self._cache, Registry(self._cache, packages))
         with files.locked(self._paths.start_lock):
             if self.running:
                 self._refuse_other_options(gpus, port)

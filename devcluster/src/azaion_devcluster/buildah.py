@@ -59,6 +59,11 @@ class Buildah:
         ]
         self._run(command, image, failure=f"The image {image} could not be published")
 
+    def remove_all(self) -> None:
+        """Removes every image and every layer kept for later builds."""
+        commands.run([*self._program, "rm", "--all"])
+        commands.run([*self._program, "rmi", "--all", "--force"])
+
     def _run(self, command: list[str | Path], image: str, *, failure: str) -> None:
         name = image.rpartition(":")[0].rpartition("/")[2]
         log = self._logs / f"image-{name}-{command[0]}.log"

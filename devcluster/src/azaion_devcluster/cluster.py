@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from azaion_devcluster import disk, files, ground, host, janitor, node, progress
+from azaion_devcluster import disk, files, ground, host, leftovers, node, progress
 from azaion_devcluster.binaries import Binaries
 from azaion_devcluster.errors import DevclusterError
 from azaion_devcluster.options import Options
@@ -62,6 +62,11 @@ class Cluster:
     def keeper_pid(self) -> int | None:
         """The process the cluster hangs on."""
         return files.holder(self._paths.keeper_lock)
+
+    @property
+    def janitor_pid(self) -> int | None:
+        """The process that cleans up after it."""
+        return files.holder(self._paths.janitor_lock)
 
     def environment(self) -> dict[str, str]:
         """Variables that make kubectl and helm talk to this cluster."""
@@ -216,5 +221,5 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise DevclusterError(f"The cluster {self.name} did not end within {_STOP_SECONDS:.0f} s.")
             time.sleep(_POLL_SECONDS)
-        if left := janitor.clean(self._paths):
+        if left := leftovers.remove(self._paths):
             raise DevclusterError(f"Processes of an earlier cluster still run in {left[0]}: end them by id.")

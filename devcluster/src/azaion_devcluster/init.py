@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,13 +92,14 @@ class Node:
 
 def _bring_up(paths: ClusterPaths, options: Options, programs: Node) -> None:
     """Runs beside the reaper: everything that must wait for something else."""
+    started = datetime.now(UTC).replace(microsecond=0)
     api = Api(paths.pki, node.API_PORT)
     while not api.ready():
         time.sleep(_POLL_SECONDS)
     programs.start(needs_api=True)
     for manifest in node.bootstrap_objects():
         _until_accepted(api, manifest)
-    while not (_is_ready(api, paths.node) and api.service_account_exists()):
+    while not (_is_ready(api, paths.node, started) and api.service_account_exists()):
         time.sleep(_POLL_SECONDS)
     _keep_gpus_declared(api, paths.node, options.gpus)
     files.write(paths.ready, "")
@@ -117,12 +119,18 @@ def _until_accepted(api: Api, manifest: dict[str, object]) -> None:
             return
 
 
-def _is_ready(api: Api, name: str) -> bool:
+def _is_ready(api: Api, name: str, started: datetime) -> bool:
+    """Whether the kubelet says so itself: a cluster that goes on remembers how its node was before."""
     try:
         conditions = api.node(name)["status"].get("conditions", [])
     except ApiUnavailableError:
         return False
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return any(
+        condition["type"] == "Ready"
+        and condition["status"] == "True"
+        and datetime.fromisoformat(condition["lastHeartbeatTime"]) >= started
+        for condition in conditions
+    )
 
 
 def _keep_gpus_declared(api: Api, name: str, gpus: int) -> None:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 
-from azaion_devcluster import cgroups, files
-from azaion_devcluster.paths import Cache, ClusterPaths
-
-
-def clean(paths: ClusterPaths) -> list[Path]:
-    """Removes control groups and facts about a cluster that runs no more; returns what would not go."""
-    left = cgroups.remove(paths.cgroup)
-    shutil.rmtree(paths.runtime, ignore_errors=True)
-    return left
+from azaion_devcluster import files, leftovers
+from azaion_devcluster.paths import Cache
 
 
 def main() -> None:
@@ -28,7 +20,7 @@ def main() -> None:
         sys.exit(f"The cluster {name} has a janitor already.")
     while os.read(pipe, 1):
         pass
-    if left := clean(paths):
+    if left := leftovers.remove(paths):
         sys.exit(f"Could not remove {', '.join(map(str, left))}.")
 
 

@@ -1,0 +1,5 @@
+"""`python -m azaion_devcluster`."""
+
+from azaion_devcluster.cli import main
+
+main()

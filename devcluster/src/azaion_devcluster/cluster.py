@@ -17,6 +17,7 @@ from azaion_devcluster.binaries import Binaries
 from azaion_devcluster.errors import DevclusterError
 from azaion_devcluster.options import Options
 from azaion_devcluster.paths import Cache
+from azaion_devcluster.processes import await_end, open_all
 from azaion_devcluster.registry import Registry
 
 if TYPE_CHECKING:
@@ -120,11 +121,10 @@ class Cluster:
 
     def inside(self, command: Sequence[str | Path]) -> list[str]:
         """The command line that runs `command` inside the cluster's namespaces."""
-        try:
-            pid = self._paths.init_pid.read_text()
-        except FileNotFoundError:
-            raise DevclusterError(f"The cluster {self.name} is not running: start it with './dev up'.") from None
-        return ["nsenter", "--target", pid, "--mount", "--net", "--pid", "--", *(str(word) for word in command)]
+        pid = self._paths.node_pid()
+        if not pid:
+            raise DevclusterError(f"The cluster {self.name} is not running: start it with './dev up'.")
+        return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--", *(str(word) for word in command)]
 
     def component_pid(self, name: str) -> int:
         """Process id, inside the cluster's namespace, of one of the node's programs."""
@@ -213,13 +213,12 @@ class Cluster:
 
     def _end_what_is_left(self) -> None:
         """Ends keeper and janitor where they live, and does the janitor's work where it was killed too."""
-        deadline = time.monotonic() + _STOP_SECONDS
-        if keeper := files.holder(self._paths.keeper_lock):
+        keeper, janitor = self.keeper_pid, self.janitor_pid
+        processes = open_all((keeper, janitor, self._paths.node_pid()))
+        if keeper:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(keeper, signal.SIGTERM)
-        while files.holder(self._paths.keeper_lock) or files.holder(self._paths.janitor_lock):
-            if time.monotonic() > deadline:
-                raise DevclusterError(f"The cluster {self.name} did not end within {_STOP_SECONDS:.0f} s.")
-            time.sleep(_POLL_SECONDS)
+        if not await_end(processes, seconds=_STOP_SECONDS):
+            raise DevclusterError(f"The cluster {self.name} did not end within {_STOP_SECONDS:.0f} s.")
         if left := leftovers.remove(self._paths):
             raise DevclusterError(f"Processes of an earlier cluster still run in {left[0]}: end them by id.")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from azaion_devcluster import files, leftovers
 from azaion_devcluster.paths import Cache
+from azaion_devcluster.processes import await_end, open_all
+
+_END_SECONDS = 30.0
 
 
 def main() -> None:
@@ -20,6 +23,8 @@ def main() -> None:
         sys.exit(f"The cluster {name} has a janitor already.")
     while os.read(pipe, 1):
         pass
+    # The kernel lets the first process of a namespace go only when all others in it are gone.
+    await_end(open_all([paths.node_pid()]), seconds=_END_SECONDS)
     if left := leftovers.remove(paths):
         sys.exit(f"Could not remove {', '.join(map(str, left))}.")
 

@@ -156,6 +156,13 @@ class ClusterPaths:
     def init_pid(self) -> Path:
         return self.runtime / "init.pid"
 
+    def node_pid(self) -> int | None:
+        """The first process of the node's namespaces, as the machine counts; None when it is stopped."""
+        try:
+            return int(self.init_pid.read_text())
+        except FileNotFoundError:
+            return None
+
     @property
     def state_folders(self) -> tuple[Path, ...]:
         """What makes up the Kubernetes state; removing it all leaves a fresh cluster with warm images."""

@@ -70,7 +70,7 @@ class Images:
         for recipe in RECIPES:
             if names and recipe.name not in names:
                 continue
-            repository, tag = f"azaion/{recipe.name}", self._tag(recipe)
+            repository, tag = f"azaion/{recipe.name}", self.tag(recipe)
             with files.locked(self._cache.root / "images.lock"):
                 if not registry.has(repository, tag):
                     self._make(recipe, registry, repository, tag)
@@ -87,7 +87,8 @@ class Images:
         with progress.step(f"publishing the image {recipe.name}"), registry.serving() as address:
             buildah.push(image, address, f"{repository}:{tag}")
 
-    def _tag(self, recipe: Recipe) -> str:
+    def tag(self, recipe: Recipe) -> str:
+        """The hash of all that goes into the image."""
         digest = hashlib.sha256(ground.base_image().encode())
         places = (f"images/{recipe.name}", *recipe.inputs)
         for path in sorted(set(_files_below(self._repository, places))):

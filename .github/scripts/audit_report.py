@@ -27,8 +27,14 @@ def exception_problems(document: object, today: datetime.date) -> list[str]:
     A good entry has an id, a statement that says why it can be borne, and a day (expired_at) on which someone has
     to look again: not past, and not further away than 180 days.
     """
-    if not isinstance(document, Mapping) or not set(document) <= {"vulnerabilities", "secrets", "misconfigurations"}:
-        return ["The file must hold the lists 'vulnerabilities', 'secrets' or 'misconfigurations' and nothing else."]
+    if not isinstance(document, Mapping) or not set(document) <= {
+        "vulnerabilities",
+        "secrets",
+        "misconfigurations",
+    }:
+        return [
+            "The file must hold the lists 'vulnerabilities', 'secrets' or 'misconfigurations' and nothing else."
+        ]
     problems = []
     for section, entries in document.items():
         for number, entry in enumerate(entries or [], start=1):
@@ -45,7 +51,9 @@ def exception_problems(document: object, today: datetime.date) -> list[str]:
             elif expiry < today:
                 problems.append(f"{where}: it expired on {expiry}; update the dependency, or decide again.")
             elif expiry > today + LONGEST_EXCEPTION:
-                problems.append(f"{where}: it may last {LONGEST_EXCEPTION.days} days at most, not until {expiry}.")
+                problems.append(
+                    f"{where}: it may last {LONGEST_EXCEPTION.days} days at most, not until {expiry}."
+                )
     return problems
 
 
@@ -73,19 +81,22 @@ def sarif_report(image: str, audit: Mapping[str, Any], exceptions: Mapping[str, 
                 },
             )
             fixed = ", ".join(finding.get("fix_versions", [])) or "no version yet"
-            text = (
-                f"{package['name']} {package['version']} in the {image} image has {', '.join(names)}; fixed in: {fixed}."
-            )
+            text = f"{package['name']} {package['version']} in the {image} image has {', '.join(names)}; fixed in: {fixed}."
             result: dict[str, Any] = {
                 "ruleId": identifier,
                 "level": "error",
                 "message": {"text": text},
-                "locations": [{"physicalLocation": {"artifactLocation": {"uri": "uv.lock"}, "region": {"startLine": 1}}}],
+                "locations": [
+                    {"physicalLocation": {"artifactLocation": {"uri": "uv.lock"}, "region": {"startLine": 1}}}
+                ],
                 "partialFingerprints": {"finding/v1": f"{image}/{package['name']}/{identifier}"},
             }
             statement = next((exceptions[name] for name in names if name in exceptions), None)
             if statement is not None:
-                result |= {"level": "note", "suppressions": [{"kind": "external", "justification": statement}]}
+                result |= {
+                    "level": "note",
+                    "suppressions": [{"kind": "external", "justification": statement}],
+                }
             results.append(result)
     return {
         "$schema": SARIF_SCHEMA,
@@ -102,7 +113,9 @@ def sarif_report(image: str, audit: Mapping[str, Any], exceptions: Mapping[str, 
 
 def blocking(report: Mapping[str, Any]) -> list[str]:
     """The texts of the findings that no exception covers."""
-    return [result["message"]["text"] for result in report["runs"][0]["results"] if "suppressions" not in result]
+    return [
+        result["message"]["text"] for result in report["runs"][0]["results"] if "suppressions" not in result
+    ]
 
 
 def unaudited(audit: Mapping[str, Any]) -> list[str]:

@@ -32,8 +32,10 @@ def main(arguments: list[str]) -> NoReturn:
             become_s3(data / "s3")
         case []:
             fail("say which server: rabbitmq or s3")
-        case [program, *_]:
-            os.execvp(program, arguments)  # noqa: S606 - becoming another program is this script's purpose
+        case _:
+            os.execvp(
+                arguments[0], arguments
+            )  # noqa: S606 - becoming another program is this script's purpose
 
 
 def become_rabbitmq(home: Path) -> NoReturn:

@@ -66,7 +66,9 @@ def test_secrets_caches_and_tests_stay_out(path: str, patterns: list[str]) -> No
     assert excluded(path, patterns)
 
 
-@pytest.mark.parametrize("dockerfile", sorted((ROOT / "images").glob("*/Dockerfile")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "dockerfile", sorted((ROOT / "images").glob("*/Dockerfile")), ids=lambda path: path.parent.name
+)
 def test_what_a_dockerfile_copies_is_let_in_and_exists(dockerfile: Path, patterns: list[str]) -> None:
     copied = []
     for line in re.sub(r"\\\n", " ", dockerfile.read_text(encoding="utf-8")).splitlines():
@@ -79,7 +81,9 @@ def test_what_a_dockerfile_copies_is_let_in_and_exists(dockerfile: Path, pattern
 
 
 def test_nothing_is_let_in_that_no_dockerfile_copies(patterns: list[str]) -> None:
-    everything = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "images").glob("*/Dockerfile"))
+    everything = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "images").glob("*/Dockerfile")
+    )
     for pattern in patterns:
         if pattern.startswith("!"):
             assert pattern.removeprefix("!") in everything

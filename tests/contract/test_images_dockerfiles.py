@@ -62,7 +62,9 @@ def parse(image: str) -> Dockerfile:
             stages[-1][2].append(Instruction(word, rest))
         else:
             arguments.append(rest)
-    return Dockerfile(tuple(arguments), tuple(Stage(base, name, tuple(steps)) for base, name, steps in stages))
+    return Dockerfile(
+        tuple(arguments), tuple(Stage(base, name, tuple(steps)) for base, name, steps in stages)
+    )
 
 
 def test_the_images_are_the_known_ones() -> None:
@@ -111,7 +113,9 @@ def test_only_steps_that_reach_the_network_see_the_ca_bundle(image: str) -> None
 def test_the_last_stage_runs_as_nobody_in_particular(image: str) -> None:
     last = parse(image).last
     assert last.all("USER") == ["10001:10001"]
-    after_user = [one.word for one in last.instructions][[one.word for one in last.instructions].index("USER") :]
+    after_user = [one.word for one in last.instructions][
+        [one.word for one in last.instructions].index("USER") :
+    ]
     assert "RUN" not in after_user
     assert "COPY" not in after_user
     assert len(last.all("ENTRYPOINT")) == 1
@@ -139,7 +143,9 @@ def test_labels_name_the_image_and_come_last(image: str) -> None:
     assert f'org.opencontainers.image.title="azaion-{image}"' in label
     for argument in ("VERSION", "REVISION", "SOURCE"):
         position = next(
-            number for number, one in enumerate(last.instructions) if one.word == "ARG" and one.rest.startswith(argument)
+            number
+            for number, one in enumerate(last.instructions)
+            if one.word == "ARG" and one.rest.startswith(argument)
         )
         assert not any(one.word in {"RUN", "COPY"} for one in last.instructions[position:])
 
@@ -167,7 +173,9 @@ def test_dependencies_are_the_images_own_share_of_the_lock(image: str, selection
     dockerfile = parse(image)
     (export,) = (step for step in dockerfile.stage("requirements").all("RUN") if "uv export" in step)
     assert f"uv export --frozen --no-dev {selection} --no-emit-workspace" in export
-    members = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["workspace"]["members"]
+    members = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["workspace"][
+        "members"
+    ]
     copied = " ".join(dockerfile.stage("requirements").all("COPY"))
     for member in members:
         assert f"{member}/pyproject.toml" in copied
@@ -179,7 +187,9 @@ def test_dependencies_are_the_images_own_share_of_the_lock(image: str, selection
 
 @pytest.mark.parametrize("image", PRODUCT_IMAGES)
 def test_bytecode_does_not_depend_on_when_it_was_built(image: str) -> None:
-    compiling = [step for stage in parse(image).stages for step in stage.all("RUN") if "--compile-bytecode" in step]
+    compiling = [
+        step for stage in parse(image).stages for step in stage.all("RUN") if "--compile-bytecode" in step
+    ]
     assert len(compiling) >= 2
     for step in compiling:
         mode = "CHECKED_HASH" if "--offline" in step else "UNCHECKED_HASH"
@@ -218,7 +228,10 @@ def test_entry_points(image: str, entry: str, command: list[str]) -> None:
 
 def test_the_training_image_never_goes_out() -> None:
     environment = dict(
-        pair.split("=", 1) for block in parse("training").last.all("ENV") for pair in block.split() if "=" in pair
+        pair.split("=", 1)
+        for block in parse("training").last.all("ENV")
+        for pair in block.split()
+        if "=" in pair
     )
     expected = {
         "YOLO_OFFLINE": "1",

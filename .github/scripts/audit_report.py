@@ -81,7 +81,8 @@ def sarif_report(image: str, audit: Mapping[str, Any], exceptions: Mapping[str, 
                 },
             )
             fixed = ", ".join(finding.get("fix_versions", [])) or "no version yet"
-            text = f"{package['name']} {package['version']} in the {image} image has {', '.join(names)}; fixed in: {fixed}."
+            which = f"{package['name']} {package['version']} in the {image} image"
+            text = f"{which} has {', '.join(names)}; fixed in: {fixed}."
             result: dict[str, Any] = {
                 "ruleId": identifier,
                 "level": "error",

@@ -33,9 +33,7 @@ def main(arguments: list[str]) -> NoReturn:
         case []:
             fail("say which server: rabbitmq or s3")
         case _:
-            os.execvp(
-                arguments[0], arguments
-            )  # noqa: S606 - becoming another program is this script's purpose
+            os.execvp(arguments[0], arguments)  # noqa: S606 - its purpose
 
 
 def become_rabbitmq(home: Path) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What .dockerignore lets into a build context, decided as Docker does: the last pattern that matches wins."""
+"""What .dockerignore lets into a build context, decided as Docker does: the last matching pattern wins."""
 
 import fnmatch
 import re

@@ -26,9 +26,8 @@ Yaml12Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:tr
 
 @pytest.fixture(scope="module")
 def workflow() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(
-        WORKFLOW.read_text(encoding="utf-8"), Yaml12Loader
-    )  # noqa: S506 - safe subclass
+    text = WORKFLOW.read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.load(text, Yaml12Loader)  # noqa: S506 - a subclass of the safe loader
     return loaded
 
 

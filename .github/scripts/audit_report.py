@@ -2,10 +2,10 @@
 
     audit_report.py IMAGE AUDIT.json EXCEPTIONS.yaml OUTPUT.sarif
 
-pip-audit knows no severities, so every known vulnerability blocks, unless .trivyignore.yaml excepts it by one of
-its names until a day that has not passed. An excepted one is reported all the same, as suppressed.
-Exit code: 0 nothing blocks, 1 something does, 2 the exceptions are malformed or a package was not audited (the
-index not reached, say), since a list that nobody looked at is not a clean one.
+pip-audit knows no severities, so every known vulnerability blocks, unless .trivyignore.yaml excepts it by
+one of its names until a day that has not passed. An excepted one is reported all the same, as suppressed.
+Exit code: 0 nothing blocks, 1 something does, 2 the exceptions are malformed or a package was not audited
+(the index not reached, say), since a list that nobody looked at is not a clean one.
 """
 
 import datetime
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+SECTIONS = {"vulnerabilities", "secrets", "misconfigurations"}
 LONGEST_EXCEPTION = datetime.timedelta(days=180)
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -24,14 +25,10 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def exception_problems(document: object, today: datetime.date) -> list[str]:
     """What is wrong with the exceptions, one sentence each; none for a good file.
 
-    A good entry has an id, a statement that says why it can be borne, and a day (expired_at) on which someone has
-    to look again: not past, and not further away than 180 days.
+    A good entry has an id, a statement that says why it can be borne, and a day (expired_at) on which
+    someone has to look again: not past, and not further away than 180 days.
     """
-    if not isinstance(document, Mapping) or not set(document) <= {
-        "vulnerabilities",
-        "secrets",
-        "misconfigurations",
-    }:
+    if not isinstance(document, Mapping) or not set(document) <= SECTIONS:
         return [
             "The file must hold the lists 'vulnerabilities', 'secrets' or 'misconfigurations' and nothing else."
         ]

@@ -29,9 +29,7 @@ def exception_problems(document: object, today: datetime.date) -> list[str]:
     someone has to look again: not past, and not further away than 180 days.
     """
     if not isinstance(document, Mapping) or not set(document) <= SECTIONS:
-        return [
-            "The file must hold the lists 'vulnerabilities', 'secrets' or 'misconfigurations' and nothing else."
-        ]
+        return ["The file must hold lists named vulnerabilities, secrets or misconfigurations, nothing else."]
     problems = []
     for section, entries in document.items():
         for number, entry in enumerate(entries or [], start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,15 @@ class Buildah:
             f"docker://{address}/{name}",
         ]
         self._run(command, image, failure=f"The image {image} could not be published")
+
+    def layers(self, image: str) -> list[str]:
+        """Digest of each layer's content, lowest first."""
+        facts = json.loads(commands.run([*self._program, "inspect", "--type=image", image]))
+        return list(facts["OCIv1"]["rootfs"]["diff_ids"])
+
+    def remove(self, image: str) -> None:
+        """Removes an image; the layers it shares with others stay."""
+        commands.run([*self._program, "rmi", image])
 
     def remove_all(self) -> None:
         """Removes every image and every layer kept for later builds."""

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     chosen = parser().parse_args(arguments)
     try:
         code: ExitCode = chosen.run(chosen)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the last resort: whatever it is, the exit code says whose fault it is
         _log.exception("Ended by a fault of this software")
         return ExitCode.INTERNAL_ERROR
     return code

@@ -127,8 +127,7 @@ def _import_failure(module: str) -> str | None:
 
 def _operators_failure() -> str | None:
     # Without its compiled operators torchvision has no nms, which training and validation need.
-    if importlib.import_module(
-        "torchvision.extension"
-    )._has_ops():  # noqa: SLF001 - there is no public question
+    extension = importlib.import_module("torchvision.extension")
+    if extension._has_ops():  # noqa: SLF001 - there is no public way to ask
         return None
     return "torchvision lacks its compiled operators; install the build that belongs to this torch."

@@ -39,7 +39,7 @@ class Config(Section):
         *,
         secrets: Path = SECRETS_DIRECTORY,
     ) -> Self:
-        """Read the settings from `path`, else the file that AZAION_CONFIG names, else /etc/azaion/config.yaml.
+        """Read `path`, else the file that AZAION_CONFIG names, else /etc/azaion/config.yaml.
 
         Outside a cluster a variable wins over the file, the file over the default. In a pod the variables are
         not read: nobody sets them there on purpose, but a Service called `rabbitmq` makes Kubernetes set
@@ -92,19 +92,18 @@ class Config(Section):
         For components to call at their start: each needs only its own secrets.
         """
         secrets = self._secrets()
-        problems = []
-        for variable in VARIABLES:
-            if variable.setting in settings and secrets[variable.setting] is None:
-                problems.append(
-                    f"{variable.setting} ({variable.name}) is missing; put it into the Secret as {variable.secret_file}"
-                    " or, outside the cluster, set the variable."
-                )
         unknown = set(settings) - set(secrets)
         if unknown:
             msg = f"{', '.join(sorted(unknown))} is not a secret of config.yaml"
             raise ValueError(msg)
-        if problems:
-            raise ConfigError(problems)
+        missing = [
+            f"{variable.setting} ({variable.name}) is missing; put it into the Secret as"
+            f" {variable.mounted_as} or, outside the cluster, set the variable."
+            for variable in VARIABLES
+            if variable.setting in settings and secrets[variable.setting] is None
+        ]
+        if missing:
+            raise ConfigError(missing)
 
     def secret_values(self) -> tuple[str, ...]:
         """The values that no log line may show."""

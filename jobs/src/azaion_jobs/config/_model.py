@@ -1,7 +1,7 @@
 """The shape of config.yaml: every setting, its default and what it must be."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,20 +25,20 @@ HIGHEST_PORT = 65535
 PERCENT = 100
 
 
-def _refuse(rule: str, sentence_end: str) -> PydanticCustomError:
+def _refuse(rule: str, sentence_end: str) -> NoReturn:
     # Pydantic fills in braces, so a text must bring none of its own.
-    return PydanticCustomError(rule, sentence_end)
+    raise PydanticCustomError(rule, sentence_end)
 
 
 def _multiple_of_step(size: int) -> int:
     if size % SIZE_STEP:
-        raise _refuse("multiple", "must be a multiple of 32, such as 640 or 1280")
+        _refuse("multiple", "must be a multiple of 32, such as 640 or 1280")
     return size
 
 
 def _single_part(name: str) -> str:
     if not is_single_part(name) or name != name.strip():
-        raise _refuse("single_part", "must be one plain name without a slash")
+        _refuse("single_part", "must be one plain name without a slash")
     return name
 
 
@@ -49,7 +49,7 @@ def _single_part_or_empty(name: str) -> str:
 def _absolute(path: str) -> str:
     pure = PurePosixPath(path)
     if not pure.is_absolute() or ".." in pure.parts or not path.isprintable():
-        raise _refuse("absolute", "must be an absolute path without '..'")
+        _refuse("absolute", "must be an absolute path without '..'")
     return str(pure)
 
 
@@ -60,39 +60,36 @@ def _absolute_or_empty(path: str) -> str:
 def _root(path: str) -> str:
     path = _absolute(path)
     if not path.strip("/"):
-        raise _refuse(
-            "root", "must not be the root of the file system; give a folder of its own, such as /azaion"
-        )
+        _refuse("root", "must not be the root of the file system; give a folder of its own, such as /azaion")
     return path
 
 
 def _one_word(text: str) -> str:
     if not text or not text.isprintable() or any(character.isspace() for character in text):
-        raise _refuse("word", "must be one word without blanks")
+        _refuse("word", "must be one word without blanks")
     return text
 
 
 def _host(text: str) -> str:
     text = _one_word(text)
     if "/" in text or "@" in text:
-        raise _refuse("host", "must be a host name or an address alone, without scheme, user or path")
+        _refuse("host", "must be a host name or an address alone, without scheme, user or path")
     return text
 
 
 def _web_address(text: str) -> str:
-    wanted = _refuse(
-        "web_address",
-        "must be an address such as https://api.example.com, without user, password, query or fragment",
-    )
     try:
         parts = urlsplit(_one_word(text))
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         # Reading the port raises if it is no port.
         usable = usable and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
-        raise wanted from None
+        usable = False
     if not usable or "?" in text or "#" in text:
-        raise wanted
+        _refuse(
+            "web_address",
+            "must be an address such as https://api.example.com, without user, password, query or fragment",
+        )
     return text.rstrip("/")
 
 
@@ -102,7 +99,7 @@ def _empty_is_absent(secret: object) -> object:
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
-        raise _refuse("distinct", "must not name the same resource twice")
+        _refuse("distinct", "must not name the same resource twice")
     return names
 
 
@@ -173,12 +170,12 @@ class Directories(Section):
     def _of_its_own(cls, name: str, info: ValidationInfo) -> str:
         # A field at a time, so that a clash is reported even where another directory is wrong as well.
         if name.startswith("."):
-            raise _refuse("dot", "must not start with a dot, because readers of the tree skip such names")
+            _refuse("dot", "must not start with a dot, because readers of the tree skip such names")
         if name in FIXED_NAMES:
-            raise _refuse("taken", "must not be a name that the tree uses for something else")
+            _refuse("taken", "must not be a name that the tree uses for something else")
         earlier = [to_camel(field) for field, other in info.data.items() if field != "root" and other == name]
         if earlier:
-            raise _refuse("same", f"must differ from directories.{earlier[0]}")
+            _refuse("same", f"must differ from directories.{earlier[0]}")
         return name
 
 
@@ -192,7 +189,7 @@ class Split(Section):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.train + self.valid + self.test != PERCENT:
-            raise _refuse("percent", "must add up to 100 percent")
+            _refuse("percent", "must add up to 100 percent")
         return self
 
 

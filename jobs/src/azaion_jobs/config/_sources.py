@@ -36,8 +36,8 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader, but a key that stands twice is refused: which of the two was meant?"""
 
     def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        self, node: yaml.MappingNode, deep: bool = False  # noqa: FBT001, FBT002 - PyYAML's signature
+    ) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             identity = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
@@ -58,19 +58,8 @@ def read_document(path: Path, problems: list[str], *, required: bool) -> dict[An
                 f"{path} does not exist; mount or create it, or let AZAION_CONFIG name another file."
             )
         return {}
-    except OSError as error:
-        problems.append(f"{path} cannot be read ({error.strerror}); make it a readable file.")
-        return {}
-    except _RepeatedKeyError as error:
-        problems.append(f"{path} has the same key twice, again in line {error.line}; remove one of them.")
-        return {}
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" near line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problems.append(f"{path} is not valid YAML{place}; correct it.")
-        return {}
-    except (yaml.YAMLError, ValueError, RecursionError):
-        problems.append(f"{path} is not valid YAML in UTF-8; correct it.")
+    except (OSError, _RepeatedKeyError, yaml.YAMLError, ValueError, RecursionError) as error:
+        problems.append(f"{path} {_complaint(error)}")
         return {}
     if document is None:
         return {}
@@ -101,7 +90,7 @@ def read_secrets(directory: Path, problems: list[str]) -> Iterator[Found]:
     for variable in VARIABLES:
         if not variable.is_secret:
             continue
-        path = directory / variable.secret_file
+        path = directory / variable.mounted_as
         try:
             text = path.read_bytes().decode().rstrip("\r\n")
         except (FileNotFoundError, NotADirectoryError):
@@ -130,6 +119,17 @@ def put(document: dict[Any, Any], found: Found) -> bool:
             return False
     section[found.variable.path[-1]] = found.value
     return True
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror}); make it a readable file."
+    if isinstance(error, _RepeatedKeyError):
+        return f"has the same key twice, again in line {error.line}; remove one of them."
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"is not valid YAML near line {mark.line + 1}, column {mark.column + 1}; correct it."
+    return "is not valid YAML in UTF-8; correct it."
 
 
 def _without_nulls(document: dict[Any, Any]) -> dict[Any, Any]:

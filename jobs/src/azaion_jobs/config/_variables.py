@@ -23,13 +23,13 @@ class Variable:
     path: tuple[str, ...]
     """Where config.yaml has the same setting; empty if it has none."""
     kind: Kind = Kind.TEXT
-    secret_file: str = ""
+    mounted_as: str = ""
     """The file in the mounted secrets that holds the value; empty if it is no secret."""
 
     @property
     def is_secret(self) -> bool:
         """Whether the value must never be shown."""
-        return bool(self.secret_file)
+        return bool(self.mounted_as)
 
     @property
     def setting(self) -> str:
@@ -39,12 +39,12 @@ class Variable:
 
 VARIABLES: Final = (
     Variable("AZAION_API_URL", ("api", "url")),
-    Variable("AZAION_API_EMAIL", ("api", "email"), secret_file="api-email"),
-    Variable("AZAION_API_PASSWORD", ("api", "password"), secret_file="api-password"),
+    Variable("AZAION_API_EMAIL", ("api", "email"), mounted_as="api-email"),
+    Variable("AZAION_API_PASSWORD", ("api", "password"), mounted_as="api-password"),
     Variable("RABBITMQ_HOST", ("queue", "host")),
     Variable("RABBITMQ_PORT", ("queue", "port"), Kind.WHOLE_NUMBER),
     Variable("RABBITMQ_USER", ("queue", "username")),
-    Variable("RABBITMQ_PASSWORD", ("queue", "password"), secret_file="broker-password"),
+    Variable("RABBITMQ_PASSWORD", ("queue", "password"), mounted_as="broker-password"),
     Variable("RABBITMQ_QUEUE_NAME", ("queue", "name")),
     Variable("AZAION_ROOT_DIR", ("directories", "root")),
     Variable("AZAION_DATA_DIR", ("directories", "data")),
@@ -61,11 +61,11 @@ VARIABLES: Final = (
 """The variables that stand for a setting of config.yaml."""
 
 PUBLISHING_SECRETS: Final = (
-    Variable("AZAION_HARDWARE", (), secret_file="hardware"),
-    Variable("AZAION_HARDWARE_PREFIX", (), secret_file="hardware-prefix"),
-    Variable("AZAION_HARDWARE_SUFFIX", (), secret_file="hardware-suffix"),
-    Variable("AZAION_API_KEY_SALT", (), secret_file="api-key-salt"),
-    Variable("AZAION_MODEL_PHRASE", (), secret_file="model-phrase"),
+    Variable("AZAION_HARDWARE", (), mounted_as="hardware"),
+    Variable("AZAION_HARDWARE_PREFIX", (), mounted_as="hardware-prefix"),
+    Variable("AZAION_HARDWARE_SUFFIX", (), mounted_as="hardware-suffix"),
+    Variable("AZAION_API_KEY_SALT", (), mounted_as="api-key-salt"),
+    Variable("AZAION_MODEL_PHRASE", (), mounted_as="model-phrase"),
 )
 """Needed as soon as publishing is on; config.yaml has no place for them."""
 

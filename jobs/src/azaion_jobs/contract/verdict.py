@@ -67,7 +67,7 @@ class Verdict:
     def __post_init__(self) -> None:
         """Refuse what could not be written, or not be read back as the same verdict."""
         if _integer("version", self.version) != VERDICT_VERSION:
-            msg = f"version {self.version} of the verdict is not known here; this software reads {VERDICT_VERSION}."
+            msg = f"version {self.version} of the verdict is unknown; this software reads {VERDICT_VERSION}."
             raise VerdictError(msg)
         object.__setattr__(self, "outcome", _outcome(self.outcome))
         if _REASON.fullmatch(_text("reason", self.reason)) is None:
@@ -177,9 +177,9 @@ def _text(name: str, value: object) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _outcome(value: object) -> Outcome:
+def _outcome(value: str) -> Outcome:
     try:
-        return Outcome(_text("outcome", value))
+        return Outcome(value)
     except ValueError:
         msg = f"outcome must be one of {', '.join(Outcome)}."
         raise VerdictError(msg) from None

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
 
-# Words in a name that make its value a secret. `key` and the like only as whole words: `monkey` has no secret.
+# Words in a name that make its value a secret; `key` and the like only as whole words, for `monkey`'s sake.
 _PARTS: Final = (
     "password",
     "passwd",
@@ -37,7 +37,8 @@ _NAMES = (
 )
 _ASSIGNMENT = re.compile(
     r"(?P<name>" + _NAMES + r"[\w.-]{0,40}\\?[\"']?\s{0,3}[=:]\s{0,3})"
-    r"(?P<value>\\?\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|(?:(?i:bearer|basic|digest)\s{1,3})?[^\s,;&\"'}\])]+)",
+    r"(?P<value>(?:(?i:bearer|basic|digest)\s{1,3})?"
+    r"(?:\\?\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s,;&\"'}\])]+)+)",
 )
 _BEARER = re.compile(r"\b(?P<scheme>bearer|basic)\s{1,3}[\w.~+/=-]{8,}", re.IGNORECASE)
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@\"'<>]+@", re.IGNORECASE)

@@ -103,7 +103,7 @@ def asyncio_exception_handler(loop: asyncio.AbstractEventLoop, context: dict[str
     """Log what an event loop has nobody to give to; for `loop.set_exception_handler`."""
     del loop
     failure = context.get("exception")
-    details = {name: repr(value) for name, value in context.items() if name not in ("message", "exception")}
+    details = {name: value for name, value in context.items() if name not in ("message", "exception")}
     _log.error(
         "%s", context.get("message", "Error in the event loop"), exc_info=failure, extra={"context": details}
     )

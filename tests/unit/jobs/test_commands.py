@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,12 @@ from azaion_jobs.contract import ExitCode
 
 
 def run(*arguments: str, code: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    """`python -m azaion_jobs`, or `code` in its place, with no variable of the machine's."""
+    """`python -m azaion_jobs`, or `code` in its place, with no variable of the machine's but for coverage."""
     command = [sys.executable, *(("-c", code) if code else ("-m", "azaion_jobs")), *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return subprocess.run(
+        command, env=environ | measured, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:

@@ -197,6 +197,14 @@ def test_in_a_pod_variables_are_not_read(place: Place) -> None:
     assert config.queue.port == 5552
 
 
+def test_in_a_pod_the_file_must_be_mounted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = place.file.with_name("nowhere.yaml")
+    monkeypatch.setattr("azaion_jobs.config._config.CONFIG_FILE", usual)
+    assert Config.load(environ={}, secrets=place.secrets) == Config()
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist; mount"):
+        Config.load(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, secrets=place.secrets)
+
+
 def test_azaion_config_names_the_file(place: Place, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("training: {epochs: 3}")
@@ -222,6 +230,11 @@ def test_a_mounted_secret_wins_over_the_variable_and_that_over_the_file(place: P
     secrets = (config.api.email, config.api.password, config.queue.password)
     assert [secret and secret.get_secret_value() for secret in secrets] == ["mounted", "variable", "file"]
     assert config.secret_values() == ("mounted", "variable", "file")
+
+
+def test_an_empty_mounted_secret_counts_as_not_there(place: Place) -> None:
+    (place.secrets / "api-email").write_text("\n")
+    assert place.load(AZAION_API_EMAIL="variable").secret_values() == ("variable",)
 
 
 def test_each_secret_has_its_file(place: Place) -> None:
@@ -299,8 +312,8 @@ def test_all_problems_are_told_at_once(place: Place) -> None:
                 f" correct it in {file}."
             ),
             (
-                "training.imageSize (TRAINING_IMGSZ) is 1000 but must be a multiple of 32, such as 640 or 1280;"
-                f" correct it in {file}."
+                "training.imageSize (TRAINING_IMGSZ) is 1000 but must be a multiple of 32,"
+                f" such as 640 or 1280; correct it in {file}."
             ),
             f"training.workers (TRAINING_WORKERS) is 0 but must be greater than 0; correct it in {file}.",
             f"training.split must add up to 100 percent; correct it in {file}.",

@@ -300,6 +300,45 @@ def test_a_record_that_makes_no_sense_still_gives_a_line() -> None:
     assert parsed(record)["level"] == "WARN"
 
 
+def test_a_record_that_cannot_be_formatted_still_gives_a_line() -> None:
+    document = parsed(a_record(name=None))  # type: ignore[arg-type]
+    assert document["message"] == "A log record could not be formatted."
+    assert document["context"] == {"exception": "AttributeError"}
+
+
+def test_an_exception_that_cannot_be_shown_is_named() -> None:
+    class HostileError(Hostile, Exception): ...
+
+    context = parsed(a_record(exc_info=(HostileError, HostileError(), None)))["context"]
+    assert context["exception"] == "HostileError"
+    assert "HostileError" in context["traceback"]
+
+
+def test_a_stack_goes_into_the_context() -> None:
+    assert parsed(a_record(stack_info="Stack\n  token=hunter2"))["context"] == {
+        "stack": f"Stack\n  token={REDACTED}"
+    }
+
+
+def test_of_too_much_context_the_beginning_stays() -> None:
+    context = context_of({"first": 1, "list": ["x" * 3000] * 50, "last": 1})
+    assert context["first"] == 1
+    assert context["list"][0] == "x" * 3000
+    assert re.fullmatch(r"… \d+ more", context["list"][-1])
+    assert "last" not in context
+    assert context["…"] == "1 more"
+
+
+def test_message_traceback_and_context_all_get_their_share() -> None:
+    huge = "x" * 10**6
+    record = a_record(
+        huge, exc_info=(ValueError, ValueError(huge), None), stack_info=huge, context={"epoch": 7}
+    )
+    context = parsed(record)["context"]
+    assert set(context) == {"exception", "traceback", "stack", "epoch"}
+    assert context["epoch"] == 7
+
+
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()

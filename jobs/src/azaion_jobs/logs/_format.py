@@ -59,7 +59,7 @@ class JsonFormatter(logging.Formatter):
     def _line(self, record: logging.LogRecord) -> str:
         for budget in _BUDGETS:
             plainer = Plainer(self._redactor, budget)
-            message = plainer.text(self._message(record), limit=budget // 2)
+            message = plainer.text(self._message(record), limit=budget // 3)
             line = self._encode(record, message, self._context(record, plainer, budget))
             if len(line.encode()) <= LINE_BYTES:
                 return line

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[2] / "conftest.py"
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
 PASSES = "def test_it(): pass"
 
 
@@ -33,7 +33,7 @@ def add(tree: pytest.Pytester, path: str, source: str) -> None:
 
 def run(tree: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     # As a process of its own: settings of hypothesis and sockets belong to the whole process.
-    return tree.runpytest_subprocess("tests", *arguments)
+    return tree.runpytest_subprocess("tests", "-p", "no:kmock", *arguments)
 
 
 def test_tiers_that_need_a_cluster_are_left_out_by_name_and_number(tree: pytest.Pytester) -> None:

@@ -1,0 +1,82 @@
+"""`python -m azaion_jobs COMMAND`: what the Jobs and Deployments of the training side start."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from azaion_jobs.commands import config_check, self_check
+from azaion_jobs.contract import ExitCode
+
+_log = logging.getLogger("azaion_jobs.main")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command; what it needs beyond the standard library is imported when it runs, not before."""
+
+    words: tuple[str, ...]
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], ExitCode]
+
+
+COMMANDS = (
+    Command(
+        words=("self-check",),
+        summary="import everything that an image needs and say the versions",
+        add_arguments=self_check.add_arguments,
+        run=self_check.run,
+    ),
+    Command(
+        words=("config", "check"),
+        summary="read the configuration and list every problem",
+        add_arguments=config_check.add_arguments,
+        run=config_check.run,
+    ),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves with the exit code that the operator knows for a wrong request, instead of 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.BAD_SPEC, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, built from the table."""
+    top = _Parser(prog="python -m azaion_jobs", description="The jobs of Azaion Training.")
+    groups: dict[tuple[str, ...], argparse._SubParsersAction[_Parser]] = {
+        (): top.add_subparsers(metavar="COMMAND", required=True)
+    }
+    for command in COMMANDS:
+        for depth in range(1, len(command.words)):
+            prefix = command.words[:depth]
+            if prefix not in groups:
+                group = groups[prefix[:-1]].add_parser(prefix[-1], help=f"see `{prefix[-1]} --help`")
+                groups[prefix] = group.add_subparsers(metavar="COMMAND", required=True)
+        leaf = groups[command.words[:-1]].add_parser(
+            command.words[-1], help=command.summary, description=command.summary.capitalize() + "."
+        )
+        command.add_arguments(leaf)
+        leaf.set_defaults(run=command.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> ExitCode:
+    """Run the command that the arguments name and return its exit code."""
+    chosen = parser().parse_args(arguments)
+    try:
+        code: ExitCode = chosen.run(chosen)
+    except Exception:  # noqa: BLE001 - the last resort: whatever it is, the exit code says whose fault it is
+        _log.exception("Ended by a fault of this software")
+        return ExitCode.INTERNAL_ERROR
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

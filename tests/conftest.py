@@ -1,0 +1,107 @@
+"""Tiers: what a test needs is said by the first folder below tests/, and nothing else.
+
+Every test carries its tier as a marker. Tests that need a cluster are left out where none is given, and the
+summary says so, because a test that vanished silently is worse than one that fails.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import pytest
+import pytest_socket
+
+TESTS = Path(__file__).resolve().parent
+CLUSTER_VARIABLE = "AZAION_TEST_CLUSTER"
+
+
+@dataclass(frozen=True)
+class Tier:
+    purpose: str
+    timeout_seconds: int
+    needs_cluster: bool = False
+
+
+TIERS = {
+    "unit": Tier("one module at a time, no network", 30),
+    "contract": Tier("what files and packages promise to each other", 120),
+    "component": Tier("one program of ours, run for real", 180),
+    "charts": Tier("charts and manifests as rendered", 180),
+    "cluster": Tier("on a real Kubernetes", 600, needs_cluster=True),
+    "gpu": Tier("on a real GPU in a real Kubernetes", 1800, needs_cluster=True),
+    "chaos": Tier("kills, full disks and lost networks on a real Kubernetes", 1800, needs_cluster=True),
+    "soak": Tier("for hours on a real Kubernetes", 6 * 3600, needs_cluster=True),
+    "bench": Tier("figures, gating nothing", 1800),
+}
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+# No deadline: how long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("azaion", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("azaion")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, tier in TIERS.items():
+        config.addinivalue_line("markers", f"{name}: {tier.purpose}")
+    # Else pytest-asyncio, on Python before 3.14, has asyncio make a spare loop that nobody closes.
+    asyncio.set_event_loop(None)
+    cluster = os.environ.get(CLUSTER_VARIABLE)
+    if cluster and not Path(cluster).is_file():
+        msg = f"{CLUSTER_VARIABLE} must be the path of a kubeconfig, but {cluster} is no file."
+        raise pytest.UsageError(msg)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    has_cluster = bool(os.environ.get(CLUSTER_VARIABLE))
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        name = tier_of(item.path)
+        tier = TIERS[name]
+        item.add_marker(name)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(tier.timeout_seconds))
+        (left_out if tier.needs_cluster and not has_cluster else kept).append(item)
+    config.stash[LEFT_OUT] = Counter(tier_of(item.path) for item in left_out)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def tier_of(path: Path) -> str:
+    folder = path.resolve().relative_to(TESTS).parts[0]
+    if folder not in TIERS:
+        msg = f"{path} belongs to no tier; move it into one of tests/{{{','.join(TIERS)}}}."
+        raise pytest.UsageError(msg)
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = config.stash.get(LEFT_OUT, None)
+    if not left_out:
+        return
+    count = left_out.total()
+    tests = "1 test" if count == 1 else f"{count} tests"
+    tiers = ", ".join(f"{name} ({left_out[name]})" for name in TIERS if left_out[name])
+    terminalreporter.write_line(
+        f"Left out: {tests} that need a cluster, in {tiers}, because {CLUSTER_VARIABLE} is not set;"
+        " `./dev test` runs them.",
+        yellow=True,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Unit tests have no sockets but those of the event loop itself."""
+    if request.node.get_closest_marker("unit") is None:
+        yield
+        return
+    pytest_socket.disable_socket(allow_unix_socket=True)
+    yield
+    pytest_socket.enable_socket()

@@ -5,7 +5,6 @@ import os
 import sys
 
 from azaion_jobs import logs
-
 from azaion_operator import app
 from azaion_operator.errors import OperatorError
 from azaion_operator.settings import Settings

@@ -8,7 +8,7 @@ Exit code: 0 nothing blocks, 1 something does, 2 the exceptions are malformed or
 (the index not reached, say), since a list that nobody looked at is not a clean one.
 """
 
-import datetime
+import datetime as dt
 import json
 import sys
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 SECTIONS = {"vulnerabilities", "secrets", "misconfigurations"}
-LONGEST_EXCEPTION = datetime.timedelta(days=180)
+LONGEST_EXCEPTION = dt.timedelta(days=180)
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def exception_problems(document: object, today: datetime.date) -> list[str]:
+def exception_problems(document: object, today: dt.date) -> list[str]:
     """What is wrong with the exceptions, one sentence each; none for a good file.
 
     A good entry has an id, a statement that says why it can be borne, and a day (expired_at) on which
@@ -41,7 +41,7 @@ def exception_problems(document: object, today: datetime.date) -> list[str]:
             if not str(entry.get("statement") or "").strip():
                 problems.append(f"{where}: say in 'statement' why this can be borne.")
             expiry = entry.get("expired_at")
-            if not isinstance(expiry, datetime.date):
+            if not isinstance(expiry, dt.date):
                 problems.append(f"{where}: give 'expired_at' as a day, like 2030-01-31.")
             elif expiry < today:
                 problems.append(f"{where}: it expired on {expiry}; update the dependency, or decide again.")
@@ -52,7 +52,7 @@ def exception_problems(document: object, today: datetime.date) -> list[str]:
     return problems
 
 
-def active_exceptions(document: Mapping[str, Any], today: datetime.date) -> dict[str, str]:
+def active_exceptions(document: Mapping[str, Any], today: dt.date) -> dict[str, str]:
     """Identifiers that are excepted today, with their statements."""
     entries = document.get("vulnerabilities") or []
     return {entry["id"]: entry["statement"] for entry in entries if entry["expired_at"] >= today}
@@ -120,7 +120,7 @@ def unaudited(audit: Mapping[str, Any]) -> list[str]:
 
 
 def main(image: str, audit: Path, exceptions: Path, output: Path) -> int:
-    today = datetime.datetime.now(tz=datetime.UTC).date()
+    today = dt.datetime.now(tz=dt.UTC).date()
     document = yaml.safe_load(exceptions.read_text(encoding="utf-8"))
     # An exception that has only expired stops counting; it is for the contract tests to complain about it.
     problems = [problem for problem in exception_problems(document, today) if "it expired on" not in problem]

@@ -13,7 +13,7 @@ from azaion_devcluster.processes import await_end, open_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.benchmark import Report
+    from support.benchmark import Report
 
 _ROUNDS = 5
 _READY_TARGET_SECONDS = 15.0

@@ -1,7 +1,7 @@
 """Runs the benches of this folder: `./dev bench` all of them, `./dev bench NAME` one.
 
-A bench is a file bench_NAME.py with a function `measure(report)`. What it measures never gates anything: figures
-are for people, and for the closing of promises.
+A bench is a file bench_NAME.py with a function `measure(report)`. What it measures never gates anything:
+figures are for people, and for the closing of promises.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.benchmark import Report, table  # noqa: E402 (the repository's root must be found first)
+from support.benchmark import Report, table
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from tests.support.benchmark import Figure
+    from support.benchmark import Figure
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import pytest
 from azaion_devcluster import Images
 from azaion_devcluster.existing import image_reference
 from azaion_devcluster.paths import Cache
-from tests.support.kubectl import Kubectl
+from support.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from azaion_devcluster import Cluster, DevclusterError
-from tests.support.inotify import OpenWatch
-from tests.support.kubectl import Kubectl
-from tests.support.machine import Footprint, alive, descendants
-from tests.support.waiting import wait_until
+from support.inotify import OpenWatch
+from support.kubectl import Kubectl
+from support.machine import Footprint, alive, descendants
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.skipif(
-        "AZAION_TEST_CLUSTER_NAME" not in os.environ, reason="a cluster somebody already has is not ours to kill"
+        "AZAION_TEST_CLUSTER_NAME" not in os.environ,
+        reason="a cluster somebody already has is not ours to kill",
     ),
 ]
 NAME = "life"
@@ -97,7 +98,8 @@ def test_killing_the_starting_process_leaves_nothing(cluster: Cluster, before: F
 
 
 def test_killing_the_process_it_was_tied_to_leaves_nothing(cluster: Cluster, before: Footprint) -> None:
-    program = f"import os; from azaion_devcluster import Cluster; Cluster({NAME!r}).up(tied_to=os.getpid()); input()"
+    up = f"Cluster({NAME!r}).up(tied_to=os.getpid())"
+    program = f"import os; from azaion_devcluster import Cluster; {up}; input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as owner:
         wait_until(lambda: cluster.running, deadline=60, what="the cluster")
         processes = _processes(cluster)

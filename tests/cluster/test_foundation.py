@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from datetime import datetime
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import pods
-from tests.support.helm import CHARTS, Helm
-from tests.support.kubectl import Kubectl, KubectlError
-from tests.support.waiting import wait_until
+from support import pods
+from support.helm import CHARTS, Helm
+from support.kubectl import Kubectl, KubectlError
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +81,9 @@ def test_a_changed_run_is_seen_again(installed: Kubectl) -> None:
 
 def test_a_run_made_while_the_operator_was_away_is_picked_up(installed: Kubectl) -> None:
     installed("scale", "deployment/azaion-operator", "--replicas=0")
-    installed("wait", "pod", "--selector=app.kubernetes.io/name=azaion-operator", "--for=delete", "--timeout=60s")
+    installed(
+        "wait", "pod", "--selector=app.kubernetes.io/name=azaion-operator", "--for=delete", "--timeout=60s"
+    )
     installed.apply(_run("waiting", epochs=5))
     installed("scale", "deployment/azaion-operator", "--replicas=1")
 
@@ -92,7 +95,9 @@ def test_a_run_can_be_deleted_while_the_operator_is_away(installed: Kubectl) -> 
     installed.apply(_run("doomed", epochs=5))
     installed("wait", "trun/doomed", "--for=jsonpath={.status.phase}=Pending", "--timeout=30s")
     installed("scale", "deployment/azaion-operator", "--replicas=0")
-    installed("wait", "pod", "--selector=app.kubernetes.io/name=azaion-operator", "--for=delete", "--timeout=60s")
+    installed(
+        "wait", "pod", "--selector=app.kubernetes.io/name=azaion-operator", "--for=delete", "--timeout=60s"
+    )
 
     installed("delete", "trun", "doomed", "--timeout=20s")
 
@@ -130,7 +135,15 @@ def test_every_field_is_explained(installed: Kubectl) -> None:
 
 def test_pods_reach_the_api_and_each_other_by_name(namespace: Kubectl, image: Callable[[str], str]) -> None:
     namespace.apply(
-        pods.pod("server", image("operator"), "-m", "http.server", "8000", "--directory=/tmp", labels={"app": "server"}),
+        pods.pod(
+            "server",
+            image("operator"),
+            "-m",
+            "http.server",
+            "8000",
+            "--directory=/tmp",
+            labels={"app": "server"},
+        ),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -154,7 +167,7 @@ def test_jobs_that_ask_for_the_gpu_run_one_at_a_time(namespace: Kubectl, image: 
 
     worked = sorted(_working_time(pod) for pod in namespace.items("pods"))
     assert len(worked) == 3
-    for (_, ended), (began, _) in zip(worked, worked[1:], strict=False):
+    for (_, ended), (began, _) in itertools.pairwise(worked):
         assert began >= ended, worked
 
 
@@ -171,7 +184,7 @@ def status(url, **options):
             return urllib.request.urlopen(url, timeout=5, **options).status
         except OSError as trouble:
             said = trouble
-            time.sleep(0.2)
+            time.sleep(0.2)  # in the pod, until the Service has its endpoint
     raise said
 api = urllib.request.Request('https://kubernetes.default.svc/version', headers=token)
 print(json.dumps({
@@ -181,7 +194,7 @@ print(json.dumps({
 }))
 """
 # Long enough for another to start beside it if it could.
-_BUSY = "import time; time.sleep(2)"
+_BUSY = "import time; time.sleep(2)"  # the work of a Job
 
 
 def _run(name: str, **spec: object) -> dict[str, Any]:

@@ -15,19 +15,21 @@ from azaion_devcluster import Images, ground
 from azaion_devcluster.buildah import Buildah
 from azaion_devcluster.images import RECIPES
 from azaion_devcluster.paths import Cache
-from tests.support import pods
+from support import pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.kubectl import Kubectl
+    from support.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(1800)
 REPOSITORY = Path(__file__).parents[2]
 NAMES = [recipe.name for recipe in RECIPES]
 
 
-@pytest.mark.parametrize(("name", "role"), [("training", "train"), ("annotation-queue", "queue"), ("monitor", "monitor")])
+@pytest.mark.parametrize(
+    ("name", "role"), [("training", "train"), ("annotation-queue", "queue"), ("monitor", "monitor")]
+)
 def test_an_image_holds_what_its_role_imports(
     namespace: Kubectl, image: Callable[[str], str], name: str, role: str
 ) -> None:

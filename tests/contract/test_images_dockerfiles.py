@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT_IMAGES = ("operator", "training", "annotation-queue", "monitor")
 ALL_IMAGES = (*PRODUCT_IMAGES, "devstack")
 LABELS = ("title", "description", "vendor", "source", "version", "revision", "base.name")
-SECRET_MOUNT = "--mount=type=secret,id=ca,target=/run/secrets/ca.pem"  # noqa: S105 - an option, no secret
+SECRET_MOUNT = "--mount=type=secret,id=ca,target=/run/secrets/ca.pem"
 REACHES_THE_NETWORK = re.compile(r"\b(pip install|uv pip install|uv sync|apt-get|curl|wget)\b")
 BUILD_TOOLS = re.compile(r"\b(gcc|g\+\+|build-essential|make|git|curl|wget|python3-dev|python3-pip)\b")
 

@@ -1,6 +1,6 @@
 """The workflow's own scripts: the audit's verdict, the dated exceptions, the e-mail."""
 
-import datetime
+import datetime as dt
 import importlib.util
 import json
 import subprocess
@@ -13,8 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / ".github/scripts"
-TODAY = datetime.date(2030, 1, 15)
-SOON = datetime.date(2030, 2, 1)
+TODAY = dt.date(2030, 1, 15)
+SOON = dt.date(2030, 2, 1)
 
 
 def load(name: str) -> ModuleType:
@@ -66,7 +66,7 @@ def test_an_exception_by_any_name_suppresses_and_is_still_reported(report: Modul
 
 
 def test_an_expired_exception_suppresses_nothing(report: ModuleType) -> None:
-    expired = an_exception(expired_at=TODAY - datetime.timedelta(days=1))
+    expired = an_exception(expired_at=TODAY - dt.timedelta(days=1))
     assert report.active_exceptions(expired, TODAY) == {}
 
 
@@ -79,8 +79,8 @@ def test_an_expired_exception_suppresses_nothing(report: ModuleType) -> None:
         (an_exception(statement=" "), "statement"),
         (an_exception(expired_at=None), "expired_at"),
         (an_exception(expired_at="2030-02-01"), "expired_at"),
-        (an_exception(expired_at=TODAY - datetime.timedelta(days=1)), "expired on"),
-        (an_exception(expired_at=TODAY + datetime.timedelta(days=181)), "180 days"),
+        (an_exception(expired_at=TODAY - dt.timedelta(days=1)), "expired on"),
+        (an_exception(expired_at=TODAY + dt.timedelta(days=181)), "180 days"),
     ],
 )
 def test_a_malformed_exception_gets_one_sentence(report: ModuleType, document: object, word: str) -> None:
@@ -96,7 +96,7 @@ def test_a_good_exception_has_no_problem(report: ModuleType) -> None:
 def test_our_exceptions_are_good_today(report: ModuleType) -> None:
     """Fails on the day after an exception ends: then somebody has to look again."""
     document = yaml.safe_load((ROOT / ".trivyignore.yaml").read_text(encoding="utf-8"))
-    assert report.exception_problems(document, datetime.datetime.now(tz=datetime.UTC).date()) == []
+    assert report.exception_problems(document, dt.datetime.now(tz=dt.UTC).date()) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_exit_codes(
 
 def test_required_settings_are_named_all_at_once() -> None:
     script = SCRIPTS / "require-settings.sh"
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(
         [script, "PRESENT", "EMPTY", "ABSENT"],
         env={"PRESENT": "x", "EMPTY": "", "PATH": "/usr/bin:/bin"},
         capture_output=True,

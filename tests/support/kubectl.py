@@ -44,4 +44,8 @@ class Kubectl:
         return listed
 
     def apply(self, *manifests: dict[str, Any]) -> str:
-        return self("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+        return self(
+            "apply",
+            "--filename=-",
+            stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}),
+        )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.waiting import wait_until
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from tests.support.kubectl import Kubectl
+    from support.kubectl import Kubectl
 
 
 def spec(image: str, *arguments: str, gpus: int = 0, command: str = "python") -> dict[str, Any]:

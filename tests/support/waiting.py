@@ -26,7 +26,7 @@ def wait_until(predicate: Callable[[], Value], *, deadline: float, what: str) ->
             return value
         if late:
             raise AssertionError(_failure(what, deadline, value))
-        time.sleep(pauses.next())
+        time.sleep(pauses.next())  # between two looks, within the deadline
 
 
 @overload

@@ -8,5 +8,4 @@ from azaion_devcluster.cluster import Cluster
 from azaion_devcluster.errors import DevclusterError
 from azaion_devcluster.images import Images
 
-
 __all__ = ["Cluster", "DevclusterError", "Images"]

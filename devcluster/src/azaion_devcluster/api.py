@@ -92,5 +92,7 @@ class Api:
         finally:
             connection.close()
         if response.status >= http.client.BAD_REQUEST:
-            raise ApiUnavailableError(f"{method} {path}: {response.status} {content.decode(errors='replace')}")
+            raise ApiUnavailableError(
+                f"{method} {path}: {response.status} {content.decode(errors='replace')}"
+            )
         return content

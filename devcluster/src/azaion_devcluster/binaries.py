@@ -131,7 +131,9 @@ class Binaries:
         else:
             command = [go, "install", *flags, *(f"{package}@v{tool.version}" for package in tool.packages)]
         log = self._cache.logs / f"build-{tool.name}.log"
-        with progress.step(f"building {tool.name} {tool.version} (once, about {tool.minutes} min on 2 cores)"):
+        with progress.step(
+            f"building {tool.name} {tool.version} (once, about {tool.minutes} min on 2 cores)"
+        ):
             commands.run_logged(
                 command,
                 log=log,

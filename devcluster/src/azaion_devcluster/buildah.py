@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azaion_devcluster import commands
+from azaion_devcluster.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,24 +33,37 @@ class Buildah:
     def has(self, image: str) -> bool:
         try:
             commands.run([*self._program, "inspect", "--type=image", image])
-        except commands.CommandError:
+        except CommandError:
             return False
         return True
 
     def build(
-        self, image: str, context: Path, *, dockerfile: Path | None = None, arguments: Mapping[str, str] | None = None
+        self,
+        image: str,
+        context: Path,
+        *,
+        dockerfile: Path | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> None:
         """Builds `context` into `image`; unchanged steps are taken from the last build."""
         words = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
         if dockerfile:
             words.append(f"--file={dockerfile}")
         # chroot: the default isolation picks crun, which refuses hybrid control groups.
-        command = ["bud", "--isolation=chroot", "--layers", *self._certificates(), *words, f"--tag={image}", context]
+        command = [
+            "bud",
+            "--isolation=chroot",
+            "--layers",
+            *self._certificates(),
+            *words,
+            f"--tag={image}",
+            context,
+        ]
         self._run(command, image, failure=f"The image {image} could not be built")
 
     def push(self, image: str, address: str, name: str) -> None:
         """Pushes `image` as `name` to the registry at `address`; layers it has are not sent again."""
-        command = [
+        command: list[object] = [
             "push",
             "--tls-verify=false",
             "--format=oci",
@@ -74,7 +88,7 @@ class Buildah:
         commands.run([*self._program, "rm", "--all"])
         commands.run([*self._program, "rmi", "--all", "--force"])
 
-    def _run(self, command: list[str | Path], image: str, *, failure: str) -> None:
+    def _run(self, command: list[object], image: str, *, failure: str) -> None:
         name = image.rpartition(":")[0].rpartition("/")[2]
         log = self._logs / f"image-{name}-{command[0]}.log"
         commands.run_logged([*self._program, *command], log=log, failure=failure)

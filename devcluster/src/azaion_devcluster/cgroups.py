@@ -44,7 +44,7 @@ def _hierarchies() -> list[Path]:
 def _remove_tree(group: Path) -> bool:
     for folder, _, _ in os.walk(group, topdown=False):
         try:
-            os.rmdir(folder)
+            Path(folder).rmdir()
         except FileNotFoundError:
             continue
         except OSError:

@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="azaion-devcluster", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, call: Callable[[argparse.Namespace], None], help_text: str) -> argparse.ArgumentParser:
+    def verb(
+        name: str, call: Callable[[argparse.Namespace], None], help_text: str
+    ) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=help_text)
         added.set_defaults(call=call)
         added.add_argument("--name", default="dev", help="the cluster's name (default: dev)")
@@ -145,14 +147,19 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("tools", nargs="*")
     existing = verb("existing", _existing, "check a cluster you already have and print what the tests need")
     existing.add_argument("--context", required=True, help="the kubeconfig context to use")
-    existing.add_argument("--images", required=True, metavar="PATTERN", help="where its images are: …/{name}:TAG")
+    existing.add_argument(
+        "--images", required=True, metavar="PATTERN", help="where its images are: …/{name}:TAG"
+    )
     existing.add_argument("--tree", default="/azaion", help="the tree's folder on the node")
-    existing.add_argument("--use-tree", action="store_true", help="use a tree that holds files without asking")
+    existing.add_argument(
+        "--use-tree", action="store_true", help="use a tree that holds files without asking"
+    )
     verb("prune", _prune, "remove images and programs of earlier versions from the cache")
     return parser
 
 
 def main() -> None:
+    """Runs one verb; errors are one sentence and exit code 1."""
     arguments = _parser().parse_args()
     try:
         with contextlib.suppress(BrokenPipeError):

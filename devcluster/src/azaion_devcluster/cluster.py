@@ -77,8 +77,8 @@ class Cluster:
     def up(self, *, gpus: int | None = None, port: int | None = None, tied_to: int | None = None) -> bool:
         """Brings the cluster to a Ready node; False if it was running already.
 
-        A stopped cluster goes on with the state it had. `gpus` and `port` default to what they were last time.
-        With `tied_to` the cluster ends when that process does, however it ends.
+        A stopped cluster goes on with the state it had. `gpus` and `port` default to those of last
+        time. With `tied_to` the cluster ends when that process does, however it ends.
         """
         host.demand_root("The embedded cluster")
         packages = host.ensure_packages(self._cache)
@@ -113,7 +113,7 @@ class Cluster:
         return running
 
     def forget(self, *, everything: bool = False) -> None:
-        """Removes the Kubernetes state of a stopped cluster; with `everything` its images and its tree too."""
+        """Removes a stopped cluster's Kubernetes state; with `everything` its images and its tree too."""
         if files.holder(self._paths.keeper_lock):
             raise DevclusterError(f"The cluster {self.name} is running: stop it first.")
         for folder in (self._paths.root,) if everything else self._paths.state_folders:
@@ -124,7 +124,16 @@ class Cluster:
         pid = self._paths.node_pid()
         if not pid:
             raise DevclusterError(f"The cluster {self.name} is not running: start it with './dev up'.")
-        return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--", *(str(word) for word in command)]
+        return [
+            "nsenter",
+            "--target",
+            str(pid),
+            "--mount",
+            "--net",
+            "--pid",
+            "--",
+            *(str(word) for word in command),
+        ]
 
     def component_pid(self, name: str) -> int:
         """Process id, inside the cluster's namespace, of one of the node's programs."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TAIL_LINES = 25
 
 
-def run(command: Sequence[str | Path], *, stdin: str | None = None) -> str:
+def run(command: Sequence[object], *, stdin: str | None = None) -> str:
     """Runs a quick command and returns its output; raises CommandError with what it said."""
     words = [str(word) for word in command]
     done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
@@ -25,7 +25,7 @@ def run(command: Sequence[str | Path], *, stdin: str | None = None) -> str:
 
 
 def run_logged(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     log: Path,
     env: Mapping[str, str] | None = None,
@@ -50,4 +50,5 @@ def run_logged(
 
 
 def tail_of(text: str) -> str:
+    """The last lines, which is where programs say why they failed."""
     return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])

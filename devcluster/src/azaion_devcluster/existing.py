@@ -39,7 +39,9 @@ class ExistingCluster:
         view = ["config", "view", "--minify", "--flatten", f"--context={self.context}"]
         files.write(path, commands.run([self.kubectl, *view]), mode=0o600)
         try:
-            commands.run([self.kubectl, f"--kubeconfig={path}", "get", "--raw=/readyz", "--request-timeout=10s"])
+            commands.run(
+                [self.kubectl, f"--kubeconfig={path}", "get", "--raw=/readyz", "--request-timeout=10s"]
+            )
         except CommandError as trouble:
             raise DevclusterError(
                 f"The cluster of context '{self.context}' does not answer: {trouble.output}"
@@ -56,7 +58,8 @@ class ExistingCluster:
             return int(commands.run([*kubectl, "logs", _PROBE]))
         except CommandError as trouble:
             raise DevclusterError(
-                f"The tree {tree} of context '{self.context}' could not be looked at with {image}: {trouble.output}"
+                f"The tree {tree} of context '{self.context}' could not be looked at with {image}: "
+                f"{trouble.output}"
             ) from trouble
         finally:
             commands.run([*kubectl, "delete", "pod", _PROBE, "--ignore-not-found", "--wait=false"])
@@ -77,7 +80,8 @@ def image_reference(pattern: str, name: str) -> str:
     """The image `name` where all images follow one pattern."""
     if _PLACEHOLDER not in pattern:
         raise DevclusterError(
-            f"--images '{pattern}' lacks {_PLACEHOLDER}: give a pattern such as registry.example/azaion/{{name}}:TAG."
+            f"--images '{pattern}' lacks {_PLACEHOLDER}: give a pattern such as "
+            f"registry.example/azaion/{_PLACEHOLDER}:TAG."
         )
     return pattern.replace(_PLACEHOLDER, name)
 

@@ -1,7 +1,7 @@
 """Carries connections from the machine's loopback to the API server in the cluster's network namespace.
 
-The listening socket is opened on the machine and handed in: a socket stays in the network namespace it was made
-in, so accepting reaches outside and connecting reaches inside.
+The listening socket is opened on the machine and handed in: a socket stays in the network namespace it was
+made in, so accepting reaches outside and connecting reaches inside.
 """
 
 from __future__ import annotations

@@ -92,9 +92,10 @@ def ensure_packages(cache: Cache) -> Packages:
     if not to_install and not to_unpack:
         return packages
     if not shutil.which("apt-get"):
+        lacking = ", ".join(sorted({*to_install, *to_unpack}))
         raise DevclusterError(
-            f"This machine lacks {', '.join(sorted({*to_install, *to_unpack}))} and has no apt-get to get them "
-            f"with: install these packages by hand (Debian's names)."
+            f"This machine lacks {lacking} (Debian's names) and has no apt-get to get them with: install them "
+            f"by hand."
         )
     with files.locked(cache.root / "packages.lock"), progress.step("getting system packages"):
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]

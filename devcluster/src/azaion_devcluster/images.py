@@ -1,7 +1,7 @@
 """Builds the project's images and publishes them for the clusters of this machine.
 
-An image's tag is the hash of all that goes into it, so what has not changed is neither built, pushed nor pulled
-again; inside a changed image the same holds for each layer.
+An image's tag is the hash of all that goes into it, so what has not changed is neither built, pushed nor
+pulled again; inside a changed image the same holds for each layer.
 """
 
 from __future__ import annotations

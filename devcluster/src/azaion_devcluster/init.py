@@ -41,7 +41,11 @@ class Node:
     def __init__(self, paths: ClusterPaths, components: tuple[node.Component, ...], path: str) -> None:
         self._paths = paths
         self._components = components
-        self._environment = {"PATH": path, "HOME": "/root", "TMPDIR": "/tmp"}  # noqa: S108 (a private namespace)
+        self._environment = {
+            "PATH": path,
+            "HOME": "/root",
+            "TMPDIR": "/tmp",  # noqa: S108 (the node is private)
+        }
         self._lock = threading.Lock()
         self._running: dict[int, node.Component] = {}
         self._endings: dict[str, int] = {}
@@ -86,7 +90,9 @@ class Node:
         if self._endings[component.name] > _ENDINGS_TOLERATED and not self._paths.ready.exists():
             log = self._paths.log / f"{component.name}.log"
             said = commands.tail_of(log.read_text(errors="replace"))
-            files.write(self._paths.failed, f"{component.name} keeps ending; its log {log} ends with:\n{said}\n")
+            files.write(
+                self._paths.failed, f"{component.name} keeps ending; its log {log} ends with:\n{said}\n"
+            )
         threading.Timer(_RESTART_SECONDS, self._start, (component,)).start()
 
 
@@ -145,6 +151,7 @@ def _keep_gpus_declared(api: Api, name: str, gpus: int) -> None:
 
 
 def main() -> None:
+    """Called by the keeper as the first process of new namespaces."""
     cache, name, listener_fd = Cache(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     paths = cache.cluster(name)
     options = Options.read(paths)

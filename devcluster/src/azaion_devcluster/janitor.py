@@ -15,6 +15,7 @@ _END_SECONDS = 30.0
 
 
 def main() -> None:
+    """Called by the keeper, which holds the other end of the pipe."""
     cache, name, pipe = Cache(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     paths = cache.cluster(name)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -97,6 +97,7 @@ def _watch(cache: Cache, paths: ClusterPaths, handover: int, tied_to: int | None
 
 
 def main() -> None:
+    """Called by `Cluster.up`; lives as long as the cluster."""
     parser = argparse.ArgumentParser()
     parser.add_argument("cache", type=Path)
     parser.add_argument("name")

@@ -66,7 +66,13 @@ def write_configuration(paths: ClusterPaths, cache: Cache, packages: Packages, *
     authority.service_account_keys()
 
     inside = f"https://127.0.0.1:{API_PORT}"
-    for identity in (pki.CONTROLLER_MANAGER, pki.SCHEDULER, pki.PROXY, pki.DNS, pki.node_identity(paths.node)):
+    for identity in (
+        pki.CONTROLLER_MANAGER,
+        pki.SCHEDULER,
+        pki.PROXY,
+        pki.DNS,
+        pki.node_identity(paths.node),
+    ):
         config = authority.kubeconfig(identity, server=inside, name=paths.node)
         files.write(_kubeconfig(paths, identity.file), config, mode=0o600)
     outside = authority.kubeconfig(pki.ADMIN, server=f"https://127.0.0.1:{port}", name=paths.node)
@@ -74,7 +80,9 @@ def write_configuration(paths: ClusterPaths, cache: Cache, packages: Packages, *
 
     files.write(paths.config / "containerd.toml", _containerd(paths, packages))
     files.write(paths.config / "hosts" / REGISTRY_NAME / "hosts.toml", _registry_hosts())
-    files.write(paths.config / "registry.yaml", _yaml(registry_configuration(cache, f"127.0.0.1:{REGISTRY_PORT}")))
+    files.write(
+        paths.config / "registry.yaml", _yaml(registry_configuration(cache, f"127.0.0.1:{REGISTRY_PORT}"))
+    )
     files.write(paths.config / "cni" / "10-azaion.conflist", _cni(paths))
     files.write(paths.config / "kubelet.yaml", _yaml(_kubelet(paths, authority)))
     files.write(paths.config / "proxy.yaml", _yaml(_proxy(paths)))
@@ -108,10 +116,19 @@ def components(paths: ClusterPaths, binaries: Binaries, packages: Packages) -> t
         )
 
     certificates = paths.pki
-    unhurried = ("--kube-api-qps=200", "--kube-api-burst=400", "--leader-elect=false", "--bind-address=127.0.0.1")
-    datastore = f"sqlite://{paths.datastore}/state.db?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate"
+    unhurried = (
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+    )
+    datastore = (
+        f"sqlite://{paths.datastore}/state.db?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate"
+    )
     return (
-        Component("containerd", (str(packages.containerd), "--config", str(paths.config / "containerd.toml"))),
+        Component(
+            "containerd", (str(packages.containerd), "--config", str(paths.config / "containerd.toml"))
+        ),
         Component("registry", (str(packages.registry), "serve", str(paths.config / "registry.yaml"))),
         Component(
             "kine",
@@ -187,7 +204,9 @@ def components(paths: ClusterPaths, binaries: Binaries, packages: Packages) -> t
             ),
             needs_api=True,
         ),
-        Component("kube-proxy", (program("kube-proxy"), f"--config={paths.config}/proxy.yaml"), needs_api=True),
+        Component(
+            "kube-proxy", (program("kube-proxy"), f"--config={paths.config}/proxy.yaml"), needs_api=True
+        ),
         Component("coredns", (program("coredns"), "-conf", str(paths.config / "Corefile")), needs_api=True),
     )
 
@@ -205,12 +224,16 @@ def bootstrap_objects() -> tuple[dict[str, object], ...]:
             ]
         },
         _binding("azaion:dns", role="azaion:dns", user=pki.DNS.user),
-        _binding("azaion:apiserver-kubelet", role="system:kubelet-api-admin", user=pki.API_SERVER_TO_KUBELET.user),
+        _binding(
+            "azaion:apiserver-kubelet", role="system:kubelet-api-admin", user=pki.API_SERVER_TO_KUBELET.user
+        ),
         _object("v1", "Service", "kube-dns", namespace="kube-system", labels=dns_labels)
         | {
             "spec": {
                 "clusterIP": DNS_SERVICE,
-                "ports": [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in ports],
+                "ports": [
+                    {"name": name, "port": port, "protocol": protocol} for name, port, protocol in ports
+                ],
             }
         },
         # No selector: CoreDNS runs beside the kubelet, not in a pod, so that DNS needs no image.
@@ -326,7 +349,7 @@ def _proxy(paths: ClusterPaths) -> dict[str, object]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "bindAddress": "0.0.0.0",
+        "bindAddress": "0.0.0.0",  # noqa: S104 (a private network namespace)
         "mode": "iptables",
         "clusterCIDR": POD_NETWORK,
         "clientConnection": {"kubeconfig": str(_kubeconfig(paths, pki.PROXY.file))},

@@ -129,7 +129,11 @@ class Authority:
         return key, certificate
 
     def _signed(
-        self, file: str, subject: x509.Name, purpose: x509.ObjectIdentifier, alternatives: list[x509.GeneralName]
+        self,
+        file: str,
+        subject: x509.Name,
+        purpose: x509.ObjectIdentifier,
+        alternatives: list[x509.GeneralName],
     ) -> tuple[Path, Path]:
         certificate_path, key_path = self._folder / f"{file}.crt", self._folder / f"{file}.key"
         if certificate_path.exists() and key_path.exists():

@@ -57,7 +57,9 @@ class Registry:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as out:
                 command = [str(self._packages.registry), "serve", str(configuration)]
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+                )
             try:
                 self._await(port, process)
                 yield address

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azaion_devcluster import commands, node
-from azaion_devcluster.errors import DevclusterError
+from azaion_devcluster.errors import CommandError, DevclusterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +62,14 @@ def _new_root(root: Path, replaced: Mapping[Path, Path]) -> None:
     (root / "old-root").mkdir()
     try:
         commands.run(["pivot_root", root, root / "old-root"])
-    except commands.CommandError as trouble:
+    except CommandError as trouble:
         raise DevclusterError(
             "The embedded cluster cannot start in a plain chroot: bind-mount the chroot's folder on itself "
             f"first, so that its root is a mount point ({trouble.output})."
         ) from trouble
     os.chdir("/")
     _mount_lazily_off("/old-root")
-    os.rmdir("/old-root")
+    Path("/old-root").rmdir()
     # Pods with mount propagation need a shared root; it is shared with nobody outside.
     _mount("--make-rshared", "/")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from azaion_devcluster import binaries, golang
+from azaion_devcluster import binaries, commands, disk, golang
 from azaion_devcluster.binaries import TOOLS, Binaries
 from azaion_devcluster.errors import CommandError
 from azaion_devcluster.paths import Cache
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    monkeypatch.setattr(binaries.disk, "demand", lambda *_, **__: None)
+    monkeypatch.setattr(disk, "demand", lambda *_, **__: None)
     return Cache(tmp_path)
 
 
@@ -38,12 +38,16 @@ def test_every_program_lies_in_a_folder_of_its_version(cache: Cache) -> None:
 
 def test_another_version_lies_elsewhere(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Binaries(cache).program("helm")
-    newer = tuple(dataclasses.replace(tool, version="9.9.9") if tool.name == "helm" else tool for tool in TOOLS)
+    newer = tuple(
+        dataclasses.replace(tool, version="9.9.9") if tool.name == "helm" else tool for tool in TOOLS
+    )
     monkeypatch.setattr(binaries, "TOOLS", newer)
     assert Binaries(cache).program("helm").parent != before.parent
 
 
-def test_what_is_built_is_not_built_again(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_built_is_not_built_again(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go = _pretend_go(tmp_path, 'echo built >> "$0.log"; touch "$GOBIN/helm"')
     monkeypatch.setattr(golang, "go_program", lambda _: go)
     for _ in range(2):
@@ -71,20 +75,24 @@ def test_a_failed_build_says_so_and_leaves_no_folder(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(golang, "go_program", lambda _: _pretend_go(tmp_path, "echo no room; exit 3"))
-    with pytest.raises(CommandError, match=r"helm 4\.3\.1 could not be built \(exit code 3; .*build-helm\.log") as caught:
+    with pytest.raises(
+        CommandError, match=r"helm 4\.3\.1 could not be built \(exit code 3; .*build-helm\.log"
+    ) as caught:
         Binaries(cache).ensure("helm")
     assert caught.value.output == "no room"
     assert not Binaries(cache).program("helm").parent.exists()
 
 
-@pytest.mark.parametrize(("said", "own"), [("go1.26.8", True), ("go1.27rc1", True), ("go1.19.8", False), ("", False)])
+@pytest.mark.parametrize(
+    ("said", "own"), [("go1.26.8", True), ("go1.27rc1", True), ("go1.19.8", False), ("", False)]
+)
 def test_the_machines_own_go_is_used_when_new_enough(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, own: bool
 ) -> None:
     machine = _pretend_go(tmp_path, f"echo {said}")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     installed: list[object] = []
-    monkeypatch.setattr(golang.commands, "run_logged", lambda command, **_: installed.append(command))
+    monkeypatch.setattr(commands, "run_logged", lambda command, **_: installed.append(command))
     found = golang.go_program(cache)
     assert (found == machine) is own
     assert bool(installed) is not own

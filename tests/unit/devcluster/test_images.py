@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     for recipe in RECIPES:
-        for place in (f"images/{recipe.name}/Dockerfile", *(f"{p}/file.py" if p.endswith("src") else p for p in recipe.inputs)):
+        for place in (
+            f"images/{recipe.name}/Dockerfile",
+            *(f"{p}/file.py" if p.endswith("src") else p for p in recipe.inputs),
+        ):
             path = tmp_path / "checkout" / place
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(place)

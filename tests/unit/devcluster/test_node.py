@@ -35,7 +35,9 @@ def commands(cache: Cache, paths: ClusterPaths) -> dict[str, tuple[str, ...]]:
     return {component.name: component.command for component in listed}
 
 
-def test_nobody_is_let_in_without_a_certificate(commands: dict[str, tuple[str, ...]], paths: ClusterPaths) -> None:
+def test_nobody_is_let_in_without_a_certificate(
+    commands: dict[str, tuple[str, ...]], paths: ClusterPaths
+) -> None:
     assert "--anonymous-auth=false" in commands["kube-apiserver"]
     assert not [word for word in commands["kube-apiserver"] if "token-auth-file" in word]
     kubelet = yaml.safe_load((paths.config / "kubelet.yaml").read_text())

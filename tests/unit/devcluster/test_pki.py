@@ -30,7 +30,9 @@ def _load(path: Path) -> x509.Certificate:
 def test_a_client_is_who_its_certificate_says(authority: pki.Authority) -> None:
     certificate, _ = authority.client(pki.node_identity("azaion-dev"))
     subject = _load(certificate).subject
-    assert [a.value for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["system:node:azaion-dev"]
+    assert [a.value for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [
+        "system:node:azaion-dev"
+    ]
     assert [a.value for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)] == ["system:nodes"]
 
 
@@ -54,17 +56,25 @@ def test_a_server_is_verified_under_its_names_and_no_other(authority: pki.Author
 def test_another_authority_is_not_trusted(authority: pki.Authority, tmp_path: Path) -> None:
     certificate, _ = authority.server("api", "api", names=["kubernetes"], addresses=[])
     stranger = pki.Authority(tmp_path / "other")
-    verifier = PolicyBuilder().store(Store([_load(stranger.certificate)])).build_server_verifier(
-        x509.DNSName("kubernetes")
+    verifier = (
+        PolicyBuilder()
+        .store(Store([_load(stranger.certificate)]))
+        .build_server_verifier(x509.DNSName("kubernetes"))
     )
     with pytest.raises(VerificationError):
         verifier.verify(_load(certificate), [])
 
 
 def test_everything_is_kept_for_the_next_start(authority: pki.Authority, tmp_path: Path) -> None:
-    first = [path.read_bytes() for pair in (authority.client(pki.ADMIN), authority.service_account_keys()) for path in pair]
+    first = [
+        path.read_bytes()
+        for pair in (authority.client(pki.ADMIN), authority.service_account_keys())
+        for path in pair
+    ]
     again = pki.Authority(tmp_path)
-    second = [path.read_bytes() for pair in (again.client(pki.ADMIN), again.service_account_keys()) for path in pair]
+    second = [
+        path.read_bytes() for pair in (again.client(pki.ADMIN), again.service_account_keys()) for path in pair
+    ]
     assert first == second
 
 
@@ -91,7 +101,9 @@ def test_keys_are_for_their_owner_alone(authority: pki.Authority, tmp_path: Path
 
 
 def test_a_kubeconfig_stands_alone_and_checks_the_server(authority: pki.Authority) -> None:
-    document = yaml.safe_load(authority.kubeconfig(pki.ADMIN, server="https://127.0.0.1:1", name="azaion-dev"))
+    document = yaml.safe_load(
+        authority.kubeconfig(pki.ADMIN, server="https://127.0.0.1:1", name="azaion-dev")
+    )
     cluster = document["clusters"][0]["cluster"]
     assert set(cluster) == {"server", "certificate-authority-data"}
     assert set(document["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}

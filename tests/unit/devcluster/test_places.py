@@ -44,7 +44,9 @@ def test_unreadable_options_are_the_defaults(tmp_path: Path, content: str) -> No
 
 
 def test_too_little_room_is_said_with_the_figure(tmp_path: Path) -> None:
-    with pytest.raises(DevclusterError, match=r"^Building needs 1000000 GB free in .*: make room, or set AZAION_CACHE"):
+    with pytest.raises(
+        DevclusterError, match=r"^Building needs 1000000 GB free in .*: make room, or set AZAION_CACHE"
+    ):
         disk.demand(tmp_path / "not" / "there" / "yet", gigabytes=1_000_000, purpose="Building")
 
 
@@ -56,8 +58,11 @@ def test_without_root_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    program = f"from pathlib import Path; from azaion_devcluster import files; held = files.hold(Path({str(lock)!r})); print(1, flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    held = f"held = files.hold(Path({str(lock)!r})); print(1, flush=True); input()"
+    program = f"from pathlib import Path; from azaion_devcluster import files; {held}"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout
         holder.stdout.readline()
         assert files.holder(lock) == holder.pid

@@ -41,7 +41,9 @@ async def translated(what: str) -> AsyncIterator[None]:
         raise _from_answer(what, error) from error
     # TimeoutError is an OSError; a client error is not always one (a server that hangs up).
     except (aiohttp.ClientError, OSError) as error:
-        message = f"The Kubernetes API could not be reached while {what}: {str(error) or type(error).__name__}."
+        message = (
+            f"The Kubernetes API could not be reached while {what}: {str(error) or type(error).__name__}."
+        )
         raise Unavailable(message) from error
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+CHATTY_LOGGERS = ("aiohttp.access", "kopf.activities.probe")
+"""They say of every probe of the kubelet that it went well; of those that went badly we still hear."""
+
 EXIT_SECONDS = 25.0
 """How long leaving may take; below the 30 s of grace that the pod has."""
 
@@ -119,6 +122,8 @@ async def _connect_and_serve(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Run the operator until it is told to stop. Raises OperatorError if it cannot start."""
+    for chatty in CHATTY_LOGGERS:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     asyncio.run(_connect_and_serve(settings))
 
 

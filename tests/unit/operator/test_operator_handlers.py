@@ -110,6 +110,14 @@ async def test_another_run_of_the_same_name_does_not_get_the_status_of_the_old_o
     assert (await stored(cluster)).status.phase is None
 
 
+async def test_one_run_is_worked_on_once_at_a_time() -> None:
+    locks = a_context(MemoryCluster()).locks
+
+    async with locks.of("uid-1"):
+        assert locks.of("uid-1").locked()
+        assert not locks.of("uid-2").locked()
+
+
 async def test_two_triggers_at_once_write_once() -> None:
     cluster = MemoryCluster(TRAINING_RUNS)
     context = a_context(cluster)

@@ -55,9 +55,11 @@ async def _authenticate(configuration: Configuration, kubeconfig: str | None) ->
             await config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=kubeconfig, client_configuration=configuration
             )
-    except config.ConfigException as error:
+    # The loader lets out whatever it meets in a broken file: TypeError, KeyError, YAMLError, OSError.
+    except Exception as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "a service account or a kubeconfig"
-        message = f"There is no usable way to a Kubernetes API in {where}: {error}. Set KUBECONFIG to one."
+        said = " ".join(str(error).split()).rstrip(".")
+        message = f"There is no usable way to a Kubernetes API in {where}: {said}. Set KUBECONFIG to one."
         raise CredentialsError(message) from error
 
 

@@ -28,11 +28,11 @@ CRD_HINT = "helm upgrade --install azaion-crds charts/azaion-crds"
 def register(registry: kopf.OperatorRegistry) -> None:
     """Register login, start-up and health."""
 
-    @kopf.on.login(registry=registry)
+    @kopf.on.login(id="login", registry=registry)
     async def login(memo: Context, settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo:
         return await asyncio.to_thread(credentials, memo.settings.kubeconfig, settings)
 
-    @kopf.on.startup(registry=registry)
+    @kopf.on.startup(id="kinds", registry=registry)
     async def wait_for_kinds(memo: Context, **_: object) -> None:
         await kinds_are_served(memo)
 

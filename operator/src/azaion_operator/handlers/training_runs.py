@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
-    """Watch TrainingRuns. One handler for all three edges, so that one edge costs one cycle."""
+    """Watch TrainingRuns. One handler for all three edges, so that one edge costs one cycle.
 
-    @kopf.on.resume(*TRAINING_RUNS.selector, registry=registry)
-    @kopf.on.create(*TRAINING_RUNS.selector, registry=registry)
-    @kopf.on.update(*TRAINING_RUNS.selector, field="spec", registry=registry)
+    While a handler is retried, its id stands in an annotation of the object: an id that moves with the code
+    would forget the retries of the version before.
+    """
+
+    @kopf.on.resume(*TRAINING_RUNS.selector, id="training-run", registry=registry)
+    @kopf.on.create(*TRAINING_RUNS.selector, id="training-run", registry=registry)
+    @kopf.on.update(*TRAINING_RUNS.selector, id="training-run", field="spec", registry=registry)
     @maps_errors
     async def training_run_changed(body: kopf.Body, memo: Context, **_: object) -> None:
         await reconcile(memo, TrainingRun.from_body(body))

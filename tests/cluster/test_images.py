@@ -41,6 +41,26 @@ def test_an_image_holds_what_its_role_imports(
     assert json.loads(line)["level"] == "INFO", line
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "devstack"])
+def test_an_image_holds_no_tool_to_build_or_install_with(
+    namespace: Kubectl, image: Callable[[str], str], name: str
+) -> None:
+    namespace.apply(pods.pod("look", image(name), "-c", _LOOK_FOR_TOOLS))
+
+    pods.await_success(namespace, "look", deadline=600)
+
+    assert namespace("logs", "look") == "[]\n"
+
+
+_LOOK_FOR_TOOLS = """
+import importlib.util, os, shutil
+programs = [name for name in ('uv', 'pip', 'pip3', 'gcc', 'cc', 'make', 'git') if shutil.which(name)]
+modules = [name for name in ('pip', 'setuptools', 'uv', 'pytest') if importlib.util.find_spec(name)]
+folders = [name for name in ('/opt/tools', '/src') if os.path.exists(name)]
+print(programs + modules + folders)
+"""
+
+
 def test_what_has_not_changed_is_neither_built_nor_pushed(
     image: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

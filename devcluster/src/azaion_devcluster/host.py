@@ -94,8 +94,8 @@ def ensure_packages(cache: Cache) -> Packages:
     if not shutil.which("apt-get"):
         lacking = ", ".join(sorted({*to_install, *to_unpack}))
         raise DevclusterError(
-            f"This machine lacks {lacking} (Debian's names) and has no apt-get to get them with: install them "
-            f"by hand."
+            f"This machine lacks {lacking} (Debian's names) and has no apt-get to get them with: install "
+            f"them by hand."
         )
     with files.locked(cache.root / "packages.lock"), progress.step("getting system packages"):
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]

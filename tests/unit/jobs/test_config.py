@@ -444,3 +444,9 @@ def test_percentages_add_up_whatever_they_are() -> None:
     assert Split(train=80, valid=20, test=0).test == 0
     with pytest.raises(ValidationError):
         Split(train=80, valid=20, test=10)
+
+
+def test_not_even_pydantic_repeats_a_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"api": {"password": 12345}})
+    assert "12345" not in str(caught.value)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from azaion_devcluster.binaries import Binaries
+from azaion_devcluster.paths import Cache
+
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 PASSES = "def test_it(): pass"
 
@@ -43,9 +46,32 @@ def test_tiers_that_need_a_cluster_are_left_out_by_name_and_number(tree: pytest.
     result = run(tree, "--ignore=tests/gpu")
     result.assert_outcomes(passed=2, deselected=3)
     result.stdout.fnmatch_lines(
-        ["*Left out: 3 tests that need a cluster, in cluster (2), chaos (1), *./dev test*"]
+        [
+            "*Left out: 3 tests of cluster (2, for want of a cluster), chaos (1, for want*); *./dev test*"
+        ]
     )
     assert result.ret == pytest.ExitCode.OK
+
+
+def test_charts_are_left_out_without_helm(tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(tree, "charts/test_charts.py", PASSES)
+    monkeypatch.setenv("AZAION_CACHE", str(tree.path / "empty"))
+    monkeypatch.setenv("PATH", str(tree.path / "bin"))
+    result = run(tree)
+    result.assert_outcomes(deselected=1)
+    result.stdout.fnmatch_lines(["*Left out: 1 test of charts (1, for want of Helm); *./dev test*"])
+
+
+def test_charts_run_with_the_helm_that_dev_built(
+    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tree, "charts/test_charts.py", PASSES)
+    monkeypatch.setenv("AZAION_CACHE", str(tree.path / "cache"))
+    monkeypatch.setenv("PATH", str(tree.path / "bin"))
+    helm = Binaries(Cache.default()).program("helm")
+    helm.parent.mkdir(parents=True)
+    helm.touch(mode=0o755)
+    run(tree).assert_outcomes(passed=1)
 
 
 def test_with_a_cluster_they_run(tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

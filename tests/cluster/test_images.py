@@ -55,7 +55,7 @@ def test_an_image_holds_no_tool_to_build_or_install_with(
 _LOOK_FOR_TOOLS = """
 import importlib.util, os, shutil
 programs = [name for name in ('uv', 'pip', 'pip3', 'gcc', 'cc', 'make', 'git') if shutil.which(name)]
-modules = [name for name in ('pip', 'setuptools', 'uv', 'pytest') if importlib.util.find_spec(name)]
+modules = [name for name in ('pip', 'uv', 'pytest') if importlib.util.find_spec(name)]
 folders = [name for name in ('/opt/tools', '/src') if os.path.exists(name)]
 print(programs + modules + folders)
 """

@@ -46,9 +46,7 @@ def test_tiers_that_need_a_cluster_are_left_out_by_name_and_number(tree: pytest.
     result = run(tree, "--ignore=tests/gpu")
     result.assert_outcomes(passed=2, deselected=3)
     result.stdout.fnmatch_lines(
-        [
-            "*Left out: 3 tests of cluster (2, for want of a cluster), chaos (1, for want*); *./dev test*"
-        ]
+        ["*Left out: 3 tests of cluster (2, for want of a cluster), chaos (1, for want*); *./dev test*"]
     )
     assert result.ret == pytest.ExitCode.OK
 

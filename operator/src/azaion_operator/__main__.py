@@ -15,7 +15,7 @@ def main() -> int:
     logs.configure(service="operator")
     try:
         settings = Settings.from_environment(os.environ, default_namespace=app.namespace_of_pod())
-        logging.getLogger().setLevel(settings.log_level)
+        logs.set_level(settings.log_level)
         app.run(settings)
     except OperatorError as error:
         logging.getLogger(__name__).critical("%s", error)

@@ -32,6 +32,11 @@ class Cache:
         return self.root / "bin"
 
     @property
+    def go_build(self) -> Path:
+        """What the Go compiler keeps between two tools; removed once all are built."""
+        return self.root / "go-build"
+
+    @property
     def packages(self) -> Path:
         """Debian packages unpacked without being installed."""
         return self.root / "packages"

@@ -1,7 +1,8 @@
 """Builds the cluster's programs from their own sources, once, into a versioned cache.
 
 A folder appears under its final name only when everything in it is built, so a half-built cache is recognised
-by its name and thrown away. Go's build cache makes a second try after a kill quick; it goes when all is built.
+by its name and thrown away. The compiler keeps its own cache until all is built: a second try after a kill is
+quick.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from azaion_devcluster import commands, disk, files, golang, progress
+from azaion_devcluster import commands, disk, files, golang, host, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,8 @@ class Binaries:
         if not missing:
             return
         disk.demand(self._cache.root, gigabytes=_BUILD_GIGABYTES, purpose="building the cluster's programs")
+        if any(tool.cgo for tool in missing):
+            host.ensure_packages(self._cache, "build")
         go = golang.go_program(self._cache)
         with files.locked(self._cache.binaries / "build.lock"):
             for tool in missing:

@@ -82,7 +82,6 @@ def _images(arguments: argparse.Namespace) -> None:
 
 def _build(arguments: argparse.Namespace) -> None:
     cache = Cache.default()
-    host.ensure_packages(cache)
     binaries = Binaries(cache)
     binaries.ensure(*arguments.tools)
     for folder in binaries.folders():
@@ -103,6 +102,10 @@ def _existing(arguments: argparse.Namespace) -> None:
     demand_consent(arguments.tree, entries, arguments.context, given=arguments.use_tree, ask=input)
     print(f"export AZAION_TEST_CLUSTER={shlex.quote(str(kubeconfig))}")
     print(f"export AZAION_TEST_IMAGES={shlex.quote(arguments.images)}")
+
+
+def _packages(arguments: argparse.Namespace) -> None:
+    host.ensure_packages(Cache.default(), *arguments.needs)
 
 
 def _prune(_: argparse.Namespace) -> None:
@@ -145,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument("images", nargs="*", help=f"of: {', '.join(recipe.name for recipe in RECIPES)}")
     build = verb("build", _build, "build the cluster's programs; prints their folders")
     build.add_argument("tools", nargs="*")
+    packages = verb("packages", _packages, "get the system packages for some kinds of work")
+    packages.add_argument("needs", nargs="+", choices=host.NEEDS)
     existing = verb("existing", _existing, "check a cluster you already have and print what the tests need")
     existing.add_argument("--context", required=True, help="the kubeconfig context to use")
     existing.add_argument(

@@ -81,7 +81,7 @@ class Cluster:
         time. With `tied_to` the cluster ends when that process does, however it ends.
         """
         host.demand_root("The embedded cluster")
-        packages = host.ensure_packages(self._cache)
+        packages = host.ensure_packages(self._cache, "node", "images")
         Binaries(self._cache).ensure()
         ground.ensure_pause(self._cache, Registry(self._cache, packages))
         with files.locked(self._paths.start_lock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +18,32 @@ if TYPE_CHECKING:
 
     from azaion_devcluster.paths import Cache
 
-# Program to look for -> Debian package that has it.
+# What a kind of work needs: program or file to look for -> Debian package that has it.
 _INSTALLED = {
-    "gcc": "gcc",
-    "ip": "iproute2",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "ipset": "ipset",
-    "nsenter": "util-linux",
-    "mount": "mount",
-    "buildah": "buildah",
-    "mmdebstrap": "mmdebstrap",
-    "shellcheck": "shellcheck",
+    "build": {
+        "gcc": "gcc",
+        "/usr/include/stdlib.h": "libc6-dev",
+        "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+    },
+    "checks": {"shellcheck": "shellcheck"},
+    "images": {
+        "gcc": "gcc",
+        "/usr/include/stdlib.h": "libc6-dev",
+        "buildah": "buildah",
+        "mmdebstrap": "mmdebstrap",
+        "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+    },
+    "node": {
+        "ip": "iproute2",
+        "iptables": "iptables",
+        "conntrack": "conntrack",
+        "ipset": "ipset",
+        "nsenter": "util-linux",
+        "mount": "mount",
+    },
 }
-# Files to look for -> package: headers and keyrings that are no programs.
-_INSTALLED_FILES = {
-    "/usr/include/stdlib.h": "libc6-dev",
-    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
-    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
-}
-# Unpacked into the cache, never installed: installing them would start services of their own and, for
+NEEDS = tuple(_INSTALLED)
+# For images and node: unpacked into the cache, never installed: installing them would start services of their own and, for
 # containerd, push out the one that comes with Docker.
 _UNPACKED = {
     "usr/bin/containerd": "containerd",
@@ -82,23 +89,21 @@ def demand_root(what: str) -> None:
         )
 
 
-def ensure_packages(cache: Cache) -> Packages:
-    """Installs or unpacks what is missing; costs nothing when all is there."""
+def ensure_packages(cache: Cache, *needs: str) -> Packages:
+    """Installs or unpacks what the named kinds of work lack; costs nothing when all is there."""
     if sys.platform != "linux":
         raise DevclusterError("The embedded cluster needs Linux: use --existing CONTEXT on this machine.")
     packages = Packages(cache.packages)
-    to_install = _missing_installed()
-    to_unpack = [package for path, package in _UNPACKED.items() if not (packages.root / path).exists()]
+    to_install = _missing(needs)
+    to_unpack = [
+        package
+        for path, package in _UNPACKED.items()
+        if {"images", "node"} & set(needs) and not (packages.root / path).exists()
+    ]
     if not to_install and not to_unpack:
         return packages
-    if not shutil.which("apt-get"):
-        lacking = ", ".join(sorted({*to_install, *to_unpack}))
-        raise DevclusterError(
-            f"This machine lacks {lacking} (Debian's names) and has no apt-get to get them with: install "
-            f"them by hand."
-        )
+    sudo = _administrator(to_install, to_unpack)
     with files.locked(cache.root / "packages.lock"), progress.step("getting system packages"):
-        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         _apt(cache, [*sudo, "apt-get", "update", "--quiet"], [*to_install, *to_unpack])
         if to_install:
             command = ["apt-get", "install", "--yes", "--no-install-recommends", "--quiet", *to_install]
@@ -108,15 +113,34 @@ def ensure_packages(cache: Cache) -> Packages:
     return packages
 
 
-def _missing_installed() -> list[str]:
-    missing = [package for program, package in _INSTALLED.items() if not _which(program)]
-    missing += [package for file, package in _INSTALLED_FILES.items() if not Path(file).exists()]
-    return sorted(set(missing))
-
-
-def _which(program: str) -> str | None:
+def _missing(needs: Sequence[str]) -> list[str]:
     # System programs are not on every user's PATH.
-    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    looked_for = {place: package for need in needs for place, package in _INSTALLED[need].items()}
+    return sorted(
+        {package for place, package in looked_for.items() if not shutil.which(place, os.R_OK, path)}
+    )
+
+
+def _administrator(to_install: Sequence[str], to_unpack: Sequence[str]) -> list[str]:
+    """What to put before apt-get; refuses where packages cannot be got, saying which."""
+    lacking = " ".join(sorted({*to_install, *to_unpack}))
+    if not shutil.which("apt-get"):
+        raise DevclusterError(
+            f"This machine lacks {lacking} (Debian's names) and has no apt-get to get them with: "
+            f"install them by hand."
+        )
+    if os.geteuid() == 0:
+        return []
+    if (
+        shutil.which("sudo")
+        and not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+    ):
+        return ["sudo", "-n"]
+    raise DevclusterError(
+        f"This machine lacks system packages: run 'sudo apt-get install {lacking}' and then the same "
+        f"command again."
+    )
 
 
 def _apt(cache: Cache, command: Sequence[str], packages: Sequence[str]) -> None:

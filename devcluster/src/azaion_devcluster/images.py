@@ -65,7 +65,7 @@ class Images:
             known = ", ".join(recipe.name for recipe in RECIPES)
             raise DevclusterError(f"There is no image '{unknown[0]}': the images are {known}.")
         host.demand_root("Building images")
-        registry = Registry(self._cache, host.ensure_packages(self._cache))
+        registry = Registry(self._cache, host.ensure_packages(self._cache, "images"))
         references = {}
         for recipe in RECIPES:
             if names and recipe.name not in names:

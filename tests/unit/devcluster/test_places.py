@@ -106,3 +106,25 @@ def test_a_pattern_without_a_name_is_refused() -> None:
     with pytest.raises(DevclusterError, match=r"lacks \{name\}"):
         existing.image_reference("registry.example/azaion:1", "operator")
     assert existing.image_reference("r.example/{name}:1", "operator") == "r.example/operator:1"
+
+
+def test_without_sudo_the_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "apt-get").touch(mode=0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(host, "_INSTALLED", {"checks": {"no-such-program": "some-package"}})
+    with pytest.raises(DevclusterError, match=r"run 'sudo apt-get install some-package' and then the same"):
+        host.ensure_packages(Cache(tmp_path), "checks")
+
+
+def test_without_apt_the_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(host, "_INSTALLED", {"checks": {"no-such-program": "some-package"}})
+    with pytest.raises(DevclusterError, match=r"lacks some-package .* has no apt-get"):
+        host.ensure_packages(Cache(tmp_path), "checks")
+
+
+def test_what_is_there_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_INSTALLED", {"checks": {"sh": "dash", "/etc/passwd": "base-files"}})
+    monkeypatch.setattr(host, "_apt", lambda *_: pytest.fail("apt-get was called"))
+    assert host.ensure_packages(Cache(tmp_path), "checks").root == tmp_path / "packages"

@@ -43,8 +43,9 @@ _INSTALLED = {
     },
 }
 NEEDS = tuple(_INSTALLED)
-# For images and node: unpacked into the cache, never installed: installing them would start services of their own and, for
-# containerd, push out the one that comes with Docker.
+
+# For images and node. Unpacked into the cache, never installed: installing them would start services of their own
+# and, for containerd, push out the one that comes with Docker.
 _UNPACKED = {
     "usr/bin/containerd": "containerd",
     "usr/sbin/runc": "runc",
@@ -62,10 +63,6 @@ class Packages:
     @property
     def containerd(self) -> Path:
         return self.root / "usr/bin/containerd"
-
-    @property
-    def ctr(self) -> Path:
-        return self.root / "usr/bin/ctr"
 
     @property
     def registry(self) -> Path:
@@ -132,11 +129,12 @@ def _administrator(to_install: Sequence[str], to_unpack: Sequence[str]) -> list[
         )
     if os.geteuid() == 0:
         return []
+    sudo = ["sudo", "-n"]
     if (
         shutil.which("sudo")
-        and not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+        and not subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode
     ):
-        return ["sudo", "-n"]
+        return sudo
     raise DevclusterError(
         f"This machine lacks system packages: run 'sudo apt-get install {lacking}' and then the same "
         f"command again."

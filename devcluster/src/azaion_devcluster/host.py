@@ -44,8 +44,8 @@ _INSTALLED = {
 }
 NEEDS = tuple(_INSTALLED)
 
-# For images and node. Unpacked into the cache, never installed: installing them would start services of their own
-# and, for containerd, push out the one that comes with Docker.
+# For images and node. Unpacked into the cache, never installed: installing them would start services of their
+# own and, for containerd, push out the one that comes with Docker.
 _UNPACKED = {
     "usr/bin/containerd": "containerd",
     "usr/sbin/runc": "runc",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +38,5 @@ def image() -> Callable[[str], str]:
 @pytest.fixture
 def namespace(kubeconfig: Path) -> Iterator[Kubectl]:
     """kubectl in a namespace of the test's own, deleted afterwards."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster = Kubectl(kubeconfig)
-    cluster("create", "namespace", name)
-    yield Kubectl(kubeconfig, name)
-    cluster("delete", "namespace", name, "--wait=false")
+    with Kubectl(kubeconfig).temporary_namespace("test") as kubectl:
+        yield kubectl

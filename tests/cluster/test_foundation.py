@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +25,16 @@ EXAMPLE = CHARTS.parent / "crds" / "examples" / "trainingrun.yaml"
 @pytest.fixture(scope="module")
 def installed(kubeconfig: Path, image: Callable[[str], str]) -> Iterator[Kubectl]:
     """kubectl in a namespace where both charts are installed with the image of this checkout."""
-    name = f"foundation-{uuid.uuid4().hex[:6]}"
-    cluster, helm = Kubectl(kubeconfig), Helm(kubeconfig, name)
-    cluster("create", "namespace", name)
     repository, _, tag = image("operator").rpartition(":")
-    helm.install("azaion-crds")
-    helm.install("azaion-training", operator__image__repository=repository, operator__image__tag=tag)
-    yield Kubectl(kubeconfig, name)
-    for release in ("azaion-training", "azaion-crds"):
-        helm("uninstall", release, "--wait")
-    # The kinds stay by design; the next test module must find a cluster without them.
-    cluster("delete", "customresourcedefinitions", *_kinds(cluster))
-    cluster("delete", "namespace", name, "--wait=false")
+    with Kubectl(kubeconfig).temporary_namespace("foundation") as kubectl:
+        helm = Helm(kubeconfig, kubectl.namespace)
+        helm.install("azaion-crds")
+        helm.install("azaion-training", operator__image__repository=repository, operator__image__tag=tag)
+        yield kubectl
+        for release in ("azaion-training", "azaion-crds"):
+            helm("uninstall", release, "--wait")
+        # The kinds stay by design; the next test module must find a cluster without them.
+        kubectl("delete", "customresourcedefinitions", *_kinds(kubectl))
 
 
 def test_the_operator_is_ready_and_was_never_restarted(installed: Kubectl) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _TIMEOUT_SECONDS = 180
@@ -42,6 +45,16 @@ class Kubectl:
         """The items of a list."""
         listed: list[dict[str, Any]] = self.get(*words)["items"]
         return listed
+
+    @contextlib.contextmanager
+    def temporary_namespace(self, prefix: str) -> Iterator[Kubectl]:
+        """kubectl in a namespace that is deleted afterwards."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        self("create", "namespace", name)
+        try:
+            yield Kubectl(self.kubeconfig, name)
+        finally:
+            self("delete", "namespace", name, "--wait=false")
 
     def apply(self, *manifests: dict[str, Any]) -> str:
         return self(

@@ -7,11 +7,11 @@ import logging
 import random
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import kopf
 
-from azaion_operator.api import GROUP
+from azaion_operator.api import FIELD_MANAGER, GROUP
 from azaion_operator.cluster import connect
 from azaion_operator.handlers import Context, lifecycle, resync, training_runs
 
@@ -97,6 +97,8 @@ async def serve(context: Context, *, stop_flag: asyncio.Event | None = None) -> 
             memo=context,
             namespaces=[settings.namespace],
             standalone=True,
+            # Left to itself kopf asks for the user's name, and a uid that is not in /etc/passwd has none.
+            identity=cast("Any", FIELD_MANAGER),
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
             ready_flag=started,
             stop_flag=stop_flag,

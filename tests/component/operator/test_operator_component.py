@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
 import os
 import signal
@@ -28,6 +29,20 @@ async def a_full_resync(api: Any, until: Callable[..., Any]) -> None:
 
 def listings(api: Any) -> int:
     return sum(method == "GET" and path.endswith("/trainingruns") for method, path in api.requests())
+
+
+async def test_the_user_needs_no_name(
+    api: Any, start_operator: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        message = "getpwuid(): uid not found: 12345"
+        raise KeyError(message)
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    api.install_kinds()
+    async with start_operator():
+        await api.create("first", epochs=3)
+        await until(lambda: api.status("first"), "the run has a status")
 
 
 async def test_a_new_run_becomes_pending(api: Any, start_operator: Any, until: Any) -> None:

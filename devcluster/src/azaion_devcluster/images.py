@@ -45,7 +45,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("operator", (*_WORKSPACE, "operator/src", "jobs/src"), gigabytes=3),
-    Recipe("training", (*_WORKSPACE, "jobs/src"), gigabytes=30),
+    Recipe("training", (*_WORKSPACE, "jobs/src"), gigabytes=20),
     Recipe("annotation-queue", (*_WORKSPACE, "jobs/src"), gigabytes=3),
     Recipe("monitor", (*_WORKSPACE, "jobs/src"), gigabytes=3),
     Recipe("devstack", (".dockerignore",), gigabytes=4),

@@ -124,16 +124,9 @@ class Cluster:
         pid = self._paths.node_pid()
         if not pid:
             raise DevclusterError(f"The cluster {self.name} is not running: start it with './dev up'.")
-        return [
-            "nsenter",
-            "--target",
-            str(pid),
-            "--mount",
-            "--net",
-            "--pid",
-            "--",
-            *(str(word) for word in command),
-        ]
+        # --root: the namespace's own root is not the node's where the cluster was started from a chroot.
+        namespaces = ("--mount", "--net", "--pid", "--root", "--wd")
+        return ["nsenter", f"--target={pid}", *namespaces, "--", *(str(word) for word in command)]
 
     def component_pid(self, name: str) -> int:
         """Process id, inside the cluster's namespace, of one of the node's programs."""

@@ -147,7 +147,7 @@ def test_declared_gpus_come_back_after_the_kubelet(cluster: Cluster) -> None:
 
     wait_until(lambda: allocatable() == "2", deadline=30, what="two GPUs to be allocatable")
     old = cluster.component_pid("kubelet")
-    subprocess.run(cluster.inside(["kill", "-KILL", str(old)]), check=True)
+    subprocess.run(cluster.inside(["sh", "-c", f"kill -KILL {old}"]), check=True)
     wait_until(lambda: cluster.component_pid("kubelet") != old, deadline=20, what="another kubelet")
 
     wait_until(lambda: allocatable() == "2", deadline=60, what="two GPUs to be allocatable again")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from support import pods
 from support.helm import CHARTS, Helm
@@ -54,8 +55,7 @@ def test_the_operator_writes_json_lines_and_nothing_else(installed: Kubectl) -> 
 
 def test_a_run_is_accepted_seen_and_shown(installed: Kubectl) -> None:
     installed("apply", f"--filename={EXAMPLE}")
-    (run,) = installed.items("trainingruns")
-    name = run["metadata"]["name"]
+    name = yaml.safe_load(EXAMPLE.read_text())["metadata"]["name"]
 
     installed("wait", f"trun/{name}", "--for=jsonpath={.status.phase}=Pending", "--timeout=30s")
 

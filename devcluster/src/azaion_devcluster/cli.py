@@ -46,7 +46,7 @@ def _down(arguments: argparse.Namespace) -> None:
     if arguments.purge:
         cluster.forget(everything=True)
     was = "has ended" if ended else "was not running"
-    kept = "nothing of it is left" if arguments.purge else "its state is kept for the next start"
+    kept = "its state is kept for the next start" if cluster.has_state else "nothing of it is left"
     progress.say(f"The cluster {cluster.name} {was}; {kept}.")
 
 

@@ -69,6 +69,11 @@ class Cluster:
         """The process that cleans up after it."""
         return files.holder(self._paths.janitor_lock)
 
+    @property
+    def has_state(self) -> bool:
+        """Whether a start would go on with what an earlier one left."""
+        return self._paths.datastore.is_dir()
+
     def environment(self) -> dict[str, str]:
         """Variables that make kubectl and helm talk to this cluster."""
         folders = ":".join(str(folder) for folder in Binaries(self._cache).folders())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from azaion_devcluster import disk, existing, files, host
+from azaion_devcluster import cli, disk, existing, files, host
 from azaion_devcluster.errors import DevclusterError
 from azaion_devcluster.options import Options
 from azaion_devcluster.paths import Cache
@@ -83,6 +83,26 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     files.write(path, "new", mode=0o600)
     assert path.read_text() == "new"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_what_is_not_there_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AZAION_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["azaion-devcluster", "down", "--name", "absent"])
+    cli.main()
+    assert capsys.readouterr().err == "The cluster absent was not running; nothing of it is left.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_run_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AZAION_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["azaion-devcluster", "environment"])
+    with pytest.raises(SystemExit, match=r"^The cluster dev is not running: start it with './dev up'\.$"):
+        cli.main()
+    assert capsys.readouterr().out == ""
 
 
 def test_an_empty_tree_needs_no_consent() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from azaion_jobs.contract._reading import Bounds, DocumentError, Scalar, number_in
+from azaion_jobs.contract.documents import Bounds, DocumentError, Scalar, number_in
 
 
 @dataclass(frozen=True, slots=True)

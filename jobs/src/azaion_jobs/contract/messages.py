@@ -10,7 +10,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from azaion_jobs.contract._reading import ANY_NUMBER, Bounds, DocumentError, read, written
+from azaion_jobs.contract.documents import ANY_NUMBER, Bounds, DocumentError, read, written
 
 PIPE_VARIABLE: Final = "AZAION_PIPE_FD"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
 
 from azaion_jobs.contract import hyperparameters
-from azaion_jobs.contract._reading import (
+from azaion_jobs.contract.documents import (
     FILE_NAME,
     FILE_NAME_OR_EMPTY,
     Bounds,

@@ -65,13 +65,23 @@ def key_of(field: "dataclasses.Field[Any]", keys: Callable[[str], str]) -> str:
     return str(field.metadata.get("key") or keys(field.name))
 
 
-def read(kind: type[Read], document: object, *, where: str, keys: Callable[[str], str] = camel) -> Read:
-    """The dataclass that `document` describes; `where` is what the document is called in sentences."""
+def read(
+    kind: type[Read],
+    document: object,
+    *,
+    where: str,
+    keys: Callable[[str], str] = camel,
+    closed: bool = True,
+) -> Read:
+    """The dataclass that `document` describes; `where` is what the document is called in sentences.
+
+    Unless `closed`, fields that the outermost dataclass does not have are skipped.
+    """
     if not isinstance(document, Mapping):
         _refuse(f"{where} must be a JSON object.")
     hints = get_type_hints(kind, include_extras=True)
     fields = {key_of(field, keys): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := [str(name) for name in document if name not in fields]:
+    if closed and (unknown := [str(name) for name in document if name not in fields]):
         _refuse(f"{where} has the unknown field {unknown[0]!r}; it knows {', '.join(sorted(fields))}.")
     values = {}
     for key, field in fields.items():
@@ -104,12 +114,8 @@ def _value(hint: Any, value: object, where: str, keys: Callable[[str], str]) -> 
         if value is None:
             return None
         (hint,) = (one for one in get_args(hint) if one is not type(None))
-    if get_origin(hint) is Literal:
-        if not isinstance(value, str) or value not in get_args(hint):
-            _refuse(f"{where} must be one of {', '.join(map(str, get_args(hint)))}.")
-        return value
     if get_origin(hint) is dict:
-        return _scalars(value, where)
+        return _dictionary(get_args(hint)[1], value, where, keys)
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             _refuse(f"{where} must be a list.")
@@ -121,7 +127,22 @@ def _value(hint: Any, value: object, where: str, keys: Callable[[str], str]) -> 
     return _plain(hint, bound, value, where)
 
 
+def _dictionary(hint: object, value: object, where: str, keys: Callable[[str], str]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        _refuse(f"{where} must be a JSON object.")
+    if hint != Scalar:
+        return {str(name): _value(hint, item, f"{where}.{name}", keys) for name, item in value.items()}
+    for name, item in value.items():
+        if not isinstance(item, Scalar):
+            _refuse(f"{where}.{name} must be a number, text, true or false.")
+    return {str(name): item for name, item in value.items()}
+
+
 def _plain(hint: Any, bound: object, value: object, where: str) -> Any:  # noqa: ANN401
+    if get_origin(hint) is Literal:
+        if not isinstance(value, str) or value not in get_args(hint):
+            _refuse(f"{where} must be one of {', '.join(map(str, get_args(hint)))}.")
+        return value
     if hint is bool:
         if not isinstance(value, bool):
             _refuse(f"{where} must be true or false.")
@@ -151,15 +172,6 @@ def number_in(value: object, bounds: Bounds, where: str, *, whole: bool) -> int 
     if as_real > bounds.most:
         _refuse(f"{where} must be at most {bounds.most:g}; it is {value}.")
     return value
-
-
-def _scalars(value: object, where: str) -> dict[str, Scalar]:
-    if not isinstance(value, Mapping):
-        _refuse(f"{where} must be a JSON object.")
-    for name, item in value.items():
-        if not isinstance(item, Scalar):
-            _refuse(f"{where}.{name} must be a number, text, true or false.")
-    return {str(name): item for name, item in value.items()}
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from azaion_jobs import logs
+from azaion_jobs.training.machine import Space, space
 from azaion_jobs.training.supervisor import Surroundings, supervise
 from support.stub_trainer import SCRIPT_VARIABLE
 
@@ -25,6 +26,10 @@ class FileGpus:
             return None
 
 
+def _free(file: Path) -> Space | None:
+    return Space(int(file.read_text()), None) if file.exists() else None
+
+
 def main() -> int:
     place = Path(os.environ[SCRIPT_VARIABLE]).parent
     logs.configure(service="training")
@@ -38,6 +43,7 @@ def main() -> int:
             owns_shared_memory=True,
             cgroups=place / "cgroup",
             gpus=FileGpus(place / "gpus.json"),
+            space=lambda path: _free(place / "disk.json") or space(path),
             tick=0.05,
         ),
     )

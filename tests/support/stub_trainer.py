@@ -286,6 +286,9 @@ class StubTrainer:
         elif fault.do == "host_oom":
             (self.place / "cgroup" / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
             os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.do == "hold_gpu":
+            (self.place / "gpus.json").write_text(f"[{8 << 30}]")
+            os.kill(os.getpid(), signal.SIGKILL)
         elif fault.do == "worker":
             # A loader's worker: outlives its parent unless somebody looks after it.
             worker = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])

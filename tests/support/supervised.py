@@ -94,10 +94,13 @@ class Supervised:
 
     def start(self, spec: RunSpec | None = None) -> subprocess.Popen[bytes]:
         """A supervisor in the background; its log is `supervisor-N.log`, N from 0."""
+        return self._start((spec or self.spec).to_json())
+
+    def _start(self, text: str) -> subprocess.Popen[bytes]:
         number = len(self.processes)
         run_file = self.place / f"run-{number}.json"
-        run_file.write_text((spec or self.spec).to_json())
-        with self.log(number).open("wb") as log:
+        run_file.write_text(text)
+        with self.log(number).open("wb") as log, (self.place / f"stderr-{number}.log").open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "support.stub_supervisor", str(run_file)],
                 env={
@@ -106,10 +109,18 @@ class Supervised:
                     SCRIPT_VARIABLE: str(self.place / "stub.json"),
                 },
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
             )
         self.processes.append(process)
         return process
+
+    def patch_disk(self, free: int) -> None:
+        """What the preflight is to see as free bytes, wherever the run directory lies."""
+        (self.place / "disk.json").write_text(str(free))
+
+    def start_with(self, text: str) -> subprocess.Popen[bytes]:
+        """A supervisor with this text for run.json."""
+        return self._start(text)
 
     def run(self, spec: RunSpec | None = None) -> int:
         """A supervisor until its end; returns its exit code."""
@@ -133,6 +144,10 @@ class Supervised:
 
     def log(self, number: int = -1) -> Path:
         return self.place / f"supervisor-{number if number >= 0 else len(self.processes) + number}.log"
+
+    def errors(self) -> str:
+        """What trainers and the last supervisor said outside the log."""
+        return (self.place / f"stderr-{len(self.processes) - 1}.log").read_text()
 
     def records(self, number: int = -1) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log(number).read_text().splitlines()]

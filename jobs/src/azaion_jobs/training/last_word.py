@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from azaion_jobs import logs
 from azaion_jobs.contract import Verdict
+from azaion_jobs.logs import redact
 from azaion_jobs.training.durable import write_durably
 from azaion_jobs.tree import RunFolder
 
@@ -21,7 +21,7 @@ def leave(verdict: Verdict, *, termination_message: Path, folder: RunFolder | No
     `folder` is None while the run directory is not this attempt's. The kubelet makes the termination message
     before the pod starts; where it is missing there is no kubelet.
     """
-    verdict = replace(verdict, message=logs.redact(verdict.message), traceback=logs.redact(verdict.traceback))
+    verdict = replace(verdict, message=redact(verdict.message), traceback=redact(verdict.traceback))
     if termination_message.exists():
         try:
             termination_message.write_text(verdict.termination_message(), encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from azaion_jobs.contract import ExitCode, RunSpec
-from azaion_jobs.training.machine import Gpus, Space, memory_limit, space
+from azaion_jobs.training.machine import Gpus, Space, memory_limit
 from azaion_jobs.tree import DATASETS, MODELS, DatasetFolder, ModelsFolder
 
 VALIDATION_WORKERS: Final = 8
@@ -61,8 +61,14 @@ class Facts:
     parameters: int
 
 
-def look(
-    spec: RunSpec, *, shared_memory: Path, cgroups: Path, gpus: Gpus, dataset_problems: DatasetProblems
+def look(  # noqa: PLR0913 - each is one thing to look at
+    spec: RunSpec,
+    *,
+    shared_memory: Path,
+    cgroups: Path,
+    gpus: Gpus,
+    space: Callable[[Path], Space | None],
+    dataset_problems: DatasetProblems,
 ) -> Facts:
     """Gather the facts."""
     dataset = DatasetFolder(Path(spec.root) / DATASETS / spec.dataset)

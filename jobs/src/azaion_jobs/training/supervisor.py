@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,7 @@ from azaion_jobs.training.lease import (
     owner,
     take,
 )
-from azaion_jobs.training.machine import CGROUP_ROOT, Gpus, NvidiaSmi, oom_kills
+from azaion_jobs.training.machine import CGROUP_ROOT, Gpus, NvidiaSmi, Space, oom_kills, space
 from azaion_jobs.training.progress import Tracker
 from azaion_jobs.training.response import Cause, End, Leave, diagnose, respond
 from azaion_jobs.training.server import Page, Pulse, Server
@@ -61,6 +61,7 @@ class Surroundings:
     """Whether nobody else uses it, so that it may be emptied: in a pod, but not on a workstation."""
     cgroups: Path = CGROUP_ROOT
     gpus: Gpus = field(default_factory=NvidiaSmi)
+    space: Callable[[Path], Space | None] = space
     dataset_problems: preflight.DatasetProblems = preflight.dataset_problems
     tick: float = 0.5
     """How often the supervisor looks round when nothing happens."""
@@ -167,6 +168,7 @@ class Supervisor:
             shared_memory=self._around.shared_memory,
             cgroups=self._around.cgroups,
             gpus=self._around.gpus,
+            space=self._around.space,
             dataset_problems=self._around.dataset_problems,
         )
         problem = preflight.check(self._spec, facts)

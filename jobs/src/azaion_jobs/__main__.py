@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from azaion_jobs.commands import config_check, self_check
+from azaion_jobs.commands import config_check, self_check, train
 from azaion_jobs.contract import ExitCode
 
 _log = logging.getLogger("azaion_jobs.main")
@@ -35,6 +35,12 @@ COMMANDS = (
         summary="read the configuration and list every problem",
         add_arguments=config_check.add_arguments,
         run=config_check.run,
+    ),
+    Command(
+        words=("train",),
+        summary="train a model and keep at it until all epochs are done",
+        add_arguments=train.add_arguments,
+        run=train.run,
     ),
 )
 

@@ -170,6 +170,11 @@ class RunFolder:
         return self.root / "run.json"
 
     @property
+    def told(self) -> Path:
+        """What the newest trainer was told: run.json with what the machine forced upon it."""
+        return self.root / "told.json"
+
+    @property
     def lease(self) -> Path:
         """The fence of the attempt that may write here."""
         return self.root / "lease.json"

@@ -59,6 +59,7 @@ def test_a_run_has_a_folder_of_its_own() -> None:
     run = TREE.models.run("azaion-2026-11-20")
     names = {
         run.run: "run.json",
+        run.told: "told.json",
         run.lease: "lease.json",
         run.lease_lock: "lease.lock",
         run.supervisor: "supervisor.json",

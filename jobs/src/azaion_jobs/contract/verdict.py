@@ -62,6 +62,8 @@ class Verdict:
     epoch: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     traceback: str = ""
+    clean: bool | None = None
+    """Of a requested stop: whether nothing was lost by it."""
     version: int = VERDICT_VERSION
 
     def __post_init__(self) -> None:
@@ -107,6 +109,7 @@ class Verdict:
             epoch=document.get("epoch"),
             metrics=document.get("metrics", {}),
             traceback=document.get("traceback", ""),
+            clean=document.get("clean"),
         )
 
     def to_json(self) -> str:
@@ -141,6 +144,7 @@ class Verdict:
             "message": message,
             "epoch": self.epoch,
             "metrics": dict(self.metrics),
+            **({} if self.clean is None else {"clean": self.clean}),
             "traceback": traceback,
         }
         return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -36,7 +36,9 @@ def measure(report: Report) -> None:
             store = CheckpointStore(Path(folder), fence=1, attempt=1)
             for number in range(_ROUNDS):
                 # In turn, so that both meet the same moods of the disk.
-                plain.append(_seconds(partial(_write_plainly, Path(folder) / "plain", state)))
+                beside = Path(folder) / f"plain-{number}"
+                plain.append(_seconds(partial(_write_plainly, beside, state)))
+                beside.unlink()
                 durable.append(_seconds(partial(_save, store, state, number)))
         size = len(content) / 1e6
         median = sorted(durable)[_ROUNDS // 2]

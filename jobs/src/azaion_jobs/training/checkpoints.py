@@ -361,20 +361,21 @@ class CheckpointStore:
         description = self._folder.weights / (name + _DESCRIPTION_SUFFIX)
         with DurableFile(self._folder.weights / name, step=self._step, prefix="state: ") as file:
             write(file.stream)
-            entry = Entry(
-                epoch=epoch,
-                batch=batch,
-                stage=stage,
-                fence=self._fence,
-                attempt=self._attempt,
-                size=file.size,
-                sha256=file.sha256,
-                time=_now(),
-                file=name,
-            )
             # First away with what would describe another state of that name.
             description.unlink(missing_ok=True)
             file.commit(sync_parent=False)
+            size, sha256 = file.size, file.sha256
+        entry = Entry(
+            epoch=epoch,
+            batch=batch,
+            stage=stage,
+            fence=self._fence,
+            attempt=self._attempt,
+            size=size,
+            sha256=sha256,
+            time=_now(),
+            file=name,
+        )
         write_durably(
             description, json.dumps(asdict(entry)).encode(), step=self._step, prefix="description: "
         )

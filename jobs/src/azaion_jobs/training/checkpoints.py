@@ -216,7 +216,9 @@ class CheckpointStore:
 
     def manifest(self) -> Manifest:
         """The list of the highest fence; made anew from the descriptions where it is lost or stale."""
-        described = self._described()
+        return self._read_or_remake(self._described())
+
+    def _read_or_remake(self, described: list[Entry]) -> Manifest:
         newest_fence = max((entry.fence for entry in described), default=0)
         listed, damage = self._listed()
         if listed is not None and listed.fence >= newest_fence:
@@ -246,7 +248,7 @@ class CheckpointStore:
         """
         try:
             entry = self._write_or_make_room(write, epoch=epoch, batch=batch, stage=stage)
-            manifest = self._own_manifest()
+            manifest = self._own_manifest(just_written=entry)
             others = tuple(one for one in manifest.entries if one.file != entry.file)
             self._write_manifest(replace(manifest, entries=(*others, entry)))
         except OSError as error:
@@ -300,9 +302,9 @@ class CheckpointStore:
         self._remove_remains()
         self._step("pruned")
 
-    def _own_manifest(self) -> Manifest:
+    def _own_manifest(self, *, just_written: Entry | None = None) -> Manifest:
         """The list, to be written by this attempt; refuses where a newer attempt has it."""
-        manifest = self.manifest()
+        manifest = self._read_or_remake([entry for entry in self._described() if entry != just_written])
         newest = max(manifest.fence, self._lease_fence())
         if newest > self._fence:
             msg = (
@@ -359,20 +361,21 @@ class CheckpointStore:
         description = self._folder.weights / (name + _DESCRIPTION_SUFFIX)
         with DurableFile(self._folder.weights / name, step=self._step, prefix="state: ") as file:
             write(file.stream)
-            entry = Entry(
-                epoch=epoch,
-                batch=batch,
-                stage=stage,
-                fence=self._fence,
-                attempt=self._attempt,
-                size=file.size,
-                sha256=file.sha256,
-                time=_now(),
-                file=name,
-            )
             # First away with what would describe another state of that name.
             description.unlink(missing_ok=True)
             file.commit(sync_parent=False)
+            size, sha256 = file.size, file.sha256
+        entry = Entry(
+            epoch=epoch,
+            batch=batch,
+            stage=stage,
+            fence=self._fence,
+            attempt=self._attempt,
+            size=size,
+            sha256=sha256,
+            time=_now(),
+            file=name,
+        )
         write_durably(
             description, json.dumps(asdict(entry)).encode(), step=self._step, prefix="description: "
         )
@@ -403,7 +406,7 @@ class CheckpointStore:
             "Checkpoint %s cannot be used: %s. The one before is used",
             entry.file,
             problem,
-            extra={"file": entry.file},
+            extra={"context": {"file": entry.file}},
         )
         manifest = self._own_manifest()
         path = self.path(entry)

@@ -7,7 +7,9 @@ after a power cut.
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ Step = Callable[[str], None]
 """Is told what has just been done; tests end the process there."""
 
 CHUNK: Final = 1 << 20
+_MOST_BEHIND: Final = 256 << 20
 
 
 def no_step(name: str) -> None:
@@ -37,6 +40,40 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
+class _HashBeside:
+    """A SHA-256 that is computed in a thread of its own, while the disk is waited for."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._collected = bytearray()
+        self._behind: deque[tuple[Future[None], int]] = deque()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take a copy: the writer may use its buffer again."""
+        self._collected += data
+        if len(self._collected) >= CHUNK:
+            self._hand_over()
+
+    def result(self) -> str:
+        """The hash of all that was taken."""
+        self._hand_over()
+        while self._behind:
+            self._behind.popleft()[0].result()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    def _hand_over(self) -> None:
+        piece, self._collected = self._collected, bytearray()
+        self._behind.append((self._thread.submit(self._hash.update, piece), len(piece)))
+        # A disk that is faster than the hash must not fill the memory.
+        while sum(length for _, length in self._behind) > _MOST_BEHIND:
+            self._behind.popleft()[0].result()
+
+
 class DurableFile:
     """Writes `path` and hashes what passes; the name appears with `commit`, and not at all without it.
 
@@ -47,7 +84,7 @@ class DurableFile:
         self.path = path
         self.temporary = temporary_beside(path)
         self.size = 0
-        self._hash = hashlib.sha256()
+        self._hash = _HashBeside()
         self._step = step
         self._prefix = prefix
         self._file = self.temporary.open("wb")
@@ -62,12 +99,13 @@ class DurableFile:
         # A full disk can refuse the rest of the buffer; what matters then is that the file goes.
         with suppress(OSError):
             self._file.close()
+        self._hash.close()
         self.temporary.unlink(missing_ok=True)
 
     @property
     def sha256(self) -> str:
-        """The hash of what was written so far."""
-        return self._hash.hexdigest()
+        """The hash of what was written so far; waits for it."""
+        return self._hash.result()
 
     @property
     def stream(self) -> BinaryIO:
@@ -77,9 +115,9 @@ class DurableFile:
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Take the next bytes."""
         first = self.size == 0
+        length = len(data) if isinstance(data, bytes | bytearray) else data.nbytes
         self._file.write(data)
         self._hash.update(data)
-        length = len(data) if isinstance(data, bytes | bytearray) else data.nbytes
         self.size += length
         if first and length:
             self._file.flush()

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import shutil
 import signal
@@ -83,6 +84,18 @@ def test_a_state_reads_back_with_what_is_known_of_it(tmp_path: Path) -> None:
     assert store.path(entry).read_bytes() == b"weights"
     assert a_store(tmp_path, fence=4).newest_good() == entry
     assert store.status is Status.TRAINING
+
+
+def test_large_pieces_are_hashed_as_they_are_written(tmp_path: Path) -> None:
+    pieces = [b"small", bytes(range(256)) * 8192, b"small again", b"x" * (1 << 20)]
+
+    def write(stream: BinaryIO) -> None:
+        stream.writelines(memoryview(piece) for piece in pieces)
+
+    entry = a_store(tmp_path).save(write, epoch=1, batch=0, stage=Stage.EPOCH)
+    content = b"".join(pieces)
+    assert a_store(tmp_path).path(entry).read_bytes() == content
+    assert (entry.size, entry.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_nothing_yet(tmp_path: Path) -> None:

@@ -114,11 +114,11 @@ def form(  # noqa: PLR0913 - what tests replace, each with the default that is m
     source = tree.data_processed if options.augmented else tree.data
     quarantine = Quarantine(tree, source, wait_seconds=queue_wait_seconds, step=step)
     with _workplace(tree, options) as workplace:
+        quarantine.finish_interrupted()
         folder = DatasetFolder(workplace)
         made = _left_complete(folder, options, source, known)
         if made is None:
             _empty(workplace, step)
-            quarantine.finish_interrupted()
             known_media = functools.partial(media.read, tree.queue.media)
             made = _Making(folder, source, options, known, step).make(
                 known_media, now(), tuple(already_corrupt)

@@ -66,4 +66,5 @@ def _draw(image: Path, found: list[Box], names: Mapping[int, str], picture: Path
         place = (left, top - size - line if top > size + line else top + line)
         pen.rectangle(pen.textbbox(place, name, font=font), fill=colour(box.slot))
         pen.text(place, name, font=font, fill=(0, 0, 0))
-    canvas.save(picture, "JPEG", quality=90)
+    # Thin lines keep their colours only without subsampling.
+    canvas.save(picture, "JPEG", quality=90, subsampling=0)

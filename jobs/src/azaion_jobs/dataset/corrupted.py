@@ -64,6 +64,8 @@ class Quarantine:
                 return False
             for folder in (self._target.images, self._target.labels):
                 folder.mkdir(parents=True, exist_ok=True)
+            # The label of an earlier bad pair of this name would pass for this one's.
+            _file(self._target.labels, stem, ".txt").unlink(missing_ok=True)
             # A label leaves after its image, so that no image ever waits for a label.
             _file(self._source.images, stem, ".jpg").replace(_file(self._target.images, stem, ".jpg"))
             self._moved = True

@@ -123,7 +123,8 @@ def form(  # noqa: PLR0913 - what tests replace, each with the default that is m
             made = _Making(folder, source, options, known, step).make(
                 known_media, now(), tuple(already_corrupt)
             )
-        same = _same_as(tree, made)
+        # Who gave a name wants a dataset of that name.
+        same = None if options.name else _same_as(tree, made)
         if same is None:
             sync_file_system(workplace)
             step("synced")

@@ -4,6 +4,7 @@ The rules are those of the reader that training uses, so that what passes here i
 there.
 """
 
+import importlib
 import os
 import stat
 from typing import Final
@@ -13,11 +14,19 @@ from azaion_jobs.dataset.labels import Flaw, FlawError
 SMALLEST_SIDE: Final = 10
 """In pixels; training drops what is smaller."""
 
-FORMATS: Final = frozenset({"PNG", "BMP", "WEBP", "TIFF"})
-"""What may stand under the name of a JPEG, because readers go by the content."""
+_OTHERS: Final = {
+    b"\x89PNG\r\n\x1a\n": ("PngImagePlugin", "PngImageFile"),
+    b"BM": ("BmpImagePlugin", "BmpImageFile"),
+    b"RIFF": ("WebPImagePlugin", "WebPImageFile"),
+    b"II*\0": ("TiffImagePlugin", "TiffImageFile"),
+    b"MM\0*": ("TiffImagePlugin", "TiffImageFile"),
+}
+"""What may stand under the name of a JPEG, because readers go by the content: how it starts, who reads it."""
 
 _HEAD = 4096
 _SEGMENT = 9
+_MARKER_BYTES = 2
+_LENGTH_BYTES = 2
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 # Start-of-frame markers: C0 to CF without the three that mean something else.
@@ -25,6 +34,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _END, _SCAN, _FILL = 0xD9, 0xDA, 0xFF
 _MOST_SEGMENTS = 10_000
+_UNREADABLE = "the header of the image cannot be read"
 
 
 def check_open(descriptor: int) -> bool:
@@ -44,7 +54,7 @@ def check(descriptor: int, size: int) -> bool:
         raise FlawError(Flaw("the image is empty"))
     head = os.pread(descriptor, _HEAD, 0)
     if not head.startswith(_JPEG_START):
-        _check_other(descriptor)
+        _check_other(descriptor, head)
         return True
     width, height = _jpeg_size(descriptor, head)
     _refuse_small(width, height)
@@ -66,13 +76,13 @@ def _jpeg_size(descriptor: int, head: bytes) -> tuple[int, int]:
         if marker == _FILL:
             position += 1
         elif marker in _WITHOUT_LENGTH:
-            position += 2
+            position += _MARKER_BYTES
         else:
             length = int.from_bytes(segment[2:4])
-            if marker in (_END, _SCAN) or length < len(segment[2:4]):
+            if marker in (_END, _SCAN) or length < _LENGTH_BYTES:
                 break
-            position += 2 + length
-    raise FlawError(Flaw("the header of the image cannot be read"))
+            position += _MARKER_BYTES + length
+    raise FlawError(Flaw(_UNREADABLE))
 
 
 def _refuse_small(width: int, height: int) -> None:
@@ -81,18 +91,22 @@ def _refuse_small(width: int, height: int) -> None:
         raise FlawError(Flaw(reason))
 
 
-def _check_other(descriptor: int) -> None:
-    # Only for what is no JPEG, which is rare; the library is the one that training reads with.
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
-
+def _check_other(descriptor: int, head: bytes) -> None:
+    # Only for what is no JPEG, which is rare; the library is the one that training reads with. Its general
+    # `open` is passed by, because ultralytics replaces that with one that may install packages.
+    reader = next((reader for start, reader in _OTHERS.items() if head.startswith(start)), None)
+    if reader is None:
+        raise FlawError(Flaw(_UNREADABLE))
+    module, name = reader
     os.lseek(descriptor, 0, os.SEEK_SET)
     with os.fdopen(descriptor, "rb", closefd=False) as stream:
         try:
-            with Image.open(stream, formats=tuple(sorted(FORMATS))) as image:
-                width, height = image.size
-                image.verify()
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            raise FlawError(Flaw("the header of the image cannot be read")) from None
+            image = getattr(importlib.import_module(f"PIL.{module}"), name)(stream)
+            width, height = image.size
+            image.verify()
+        # What a damaged file makes a parser raise has no common base.
+        except Exception:  # noqa: BLE001
+            raise FlawError(Flaw(_UNREADABLE)) from None
     _refuse_small(width, height)
 
 

@@ -141,6 +141,12 @@ def test_equal_content_reuses_the_dataset(tmp_path: Path) -> None:
     assert [path.name for path in tree.datasets.iterdir()] == [first.name]
 
 
+def test_a_named_dataset_has_its_name_whatever_its_content(tmp_path: Path) -> None:
+    tree = a_tree(tmp_path, 10)
+    first, named = formed(tree), formed(tree, name="mine")
+    assert (named.name, named.hash, named.reused) == ("mine", first.hash, False)
+
+
 def test_other_classes_make_another_dataset_of_the_same_images(tmp_path: Path) -> None:
     tree = a_tree(tmp_path, 10)
     first = formed(tree)
@@ -551,6 +557,15 @@ def test_a_half_moved_pair_is_moved_on(tmp_path: Path) -> None:
     assert tree.data_corrupted.label("half").read_text() == "nonsense"
     assert not tree.data.label("half").exists()
     assert not tree.data_corrupted.label("unlabelled").exists()
+
+
+def test_an_older_bad_label_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
+    tree = a_tree(tmp_path, 3)
+    add(tree.data_corrupted, "again", label="old nonsense")
+    add(tree.data, "again", image=jpeg(padding=7), label=None)
+    formed(tree)
+    assert tree.data_corrupted.image("again").read_bytes() == jpeg(padding=7)
+    assert not tree.data_corrupted.label("again").exists()
 
 
 def test_two_processes_for_one_run_do_not_meet(tmp_path: Path) -> None:

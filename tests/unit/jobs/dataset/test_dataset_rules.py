@@ -208,6 +208,10 @@ def test_good_images(checked: Callable[[bytes], bool], content: bytes, whole: bo
         b"<html></html>",
         b"GIF89a" + bytes(100),
         png()[:30],
+        b"BM" + bytes(3),
+        b"RIFF" + bytes(60),
+        b"II*\0" + bytes(60),
+        b"MM\0*",
     ],
 )
 def test_unreadable_images(checked: Callable[[bytes], bool], content: bytes) -> None:

@@ -4,9 +4,11 @@ import argparse
 import logging
 import os
 import re
+import signal
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from azaion_jobs import logs
 from azaion_jobs.contract import ExitCode, Outcome, Verdict
@@ -21,6 +23,10 @@ TERMINATION_LOG: Final = Path("/dev/termination-log")
 _SPLIT = re.compile(r"(\d{1,3})/(\d{1,3})/(\d{1,3})")
 
 _log = logging.getLogger("azaion_jobs.prepare")
+
+
+class _StopRequestedError(BaseException):
+    """Somebody asked for the stop; no `except Exception` on the way may swallow it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Log what is done, write the verdict and return its exit code."""
     logs.configure(service="prepare")
-    verdict = _verdict(arguments)
+    # The first process of a container ignores what it has no handler for. Nothing needs to be tidied up: a
+    # dataset may be left in making at any moment.
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        verdict = _verdict(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     level = logging.INFO if verdict.outcome is Outcome.DONE else logging.ERROR
     _log.log(level, "%s", verdict.message, extra={"context": {"reason": verdict.reason}})
     file = arguments.verdict or (TERMINATION_LOG if os.access(TERMINATION_LOG, os.W_OK) else None)
@@ -65,9 +77,17 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return verdict.outcome.exit_code
 
 
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    raise _StopRequestedError
+
+
 def _verdict(arguments: argparse.Namespace) -> Verdict:
     try:
         return _prepare(arguments)
+    except _StopRequestedError:
+        message = "Stopped on request; the next attempt forms the dataset anew or goes on with it."
+        return Verdict(outcome=Outcome.STOPPED_ON_REQUEST, reason="Stopped", message=message)
     # The last resort too: the operator reads a verdict, not a traceback in a log.
     except Exception as error:  # noqa: BLE001
         return _failure(error)

@@ -1,6 +1,8 @@
 """`prepare` and `dataset preview`, as the containers and people run them."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,21 @@ def test_trouble_has_its_exit_code(
     assert verdict.outcome is outcome
     assert str(error.args[-1]) in verdict.message
     assert bool(verdict.traceback) is (outcome is Outcome.INTERNAL_ERROR)
+
+
+def test_a_stop_on_request_has_its_exit_code(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stopped(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 5)
+        except Exception:  # noqa: BLE001 - what a library might do
+            raise AssertionError("swallowed") from None
+
+    monkeypatch.setattr(forming, "form", stopped)
+    assert prepare().outcome is Outcome.STOPPED_ON_REQUEST
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import contextlib
+import ctypes
 import datetime as dt
 import errno
 import fcntl
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from azaion_jobs.dataset import forming, manifest
+from azaion_jobs.dataset import durability, forming, manifest
 from azaion_jobs.dataset.assignment import Percentages
 from azaion_jobs.dataset.errors import (
     ClassesError,
@@ -366,6 +367,60 @@ def test_where_links_are_refused_images_are_copied_with_one_warning(
             assert not copy.samefile(tree.data.image(stem))
 
 
+def test_an_image_that_goes_before_it_is_copied_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = a_tree(tmp_path, 5)
+
+    def refuse(image: str, *_: object, **__: object) -> None:
+        if image == "a003.jpg":
+            tree.data.image("a003").unlink()
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = formed(tree).manifest
+    assert (made.images, made.corrupt) == (4, ())
+
+
+def test_what_the_disk_refuses_to_keep_is_no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = a_tree(tmp_path, 5)
+
+    def refuse(descriptor: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(durability._libc, "syncfs", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        formed(tree)
+    assert [path.name for path in tree.datasets.iterdir()] == [".forming-by-hand"]
+
+
+def test_file_systems_that_know_no_flags_for_a_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = a_tree(tmp_path, 5)
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr(durability._libc, "renameat2", refuse)
+    (tree.datasets / "azaion-2026-11-20").mkdir()
+    assert formed(tree).name == "azaion-2026-11-20-2"
+
+
+def test_other_trouble_with_the_rename_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = a_tree(tmp_path, 5)
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EROFS)
+        return -1
+
+    monkeypatch.setattr(durability._libc, "renameat2", refuse)
+    with pytest.raises(OSError, match="Read-only"):
+        formed(tree)
+
+
 def test_other_trouble_with_a_link_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = a_tree(tmp_path, 3)
 
@@ -421,6 +476,26 @@ def test_variants_of_a_corrupt_original_do_not_pass_for_originals(tmp_path: Path
     dataset = tree.dataset("azaion-2026-11-20").root
     assert manifest.verify(dataset) == []
     assert not {entry.stem[:2] for entry in manifest.entries(dataset)} & {f"p{number}" for number in range(4)}
+
+
+def test_where_the_borders_shift_variants_come_and_go_with_them(tmp_path: Path) -> None:
+    tree = a_tree(tmp_path)
+    for number in range(50):
+        for suffix in ("", "_1", "_2"):
+            add(tree.data_processed, f"p{number}{suffix}")
+    clean = formed(tree, augmented=True)
+    for stem in stems(tree, clean.name, "valid") | set(sorted(stems(tree, clean.name, "train"))[:3]):
+        tree.data_processed.label(stem).unlink()
+    dirty = formed(tree, augmented=True)
+    # What remains, formed from the start.
+    for number in range(50):
+        if not tree.data_processed.image(f"p{number}").exists():
+            for suffix in ("_1", "_2"):
+                tree.data_processed.image(f"p{number}{suffix}").unlink(missing_ok=True)
+    again = formed(tree, augmented=True)
+    assert (again.hash, again.reused) == (dirty.hash, True)
+    assert manifest.verify(tree.dataset(dirty.name).root) == []
+    assert dirty.manifest.counts["valid"].images < clean.manifest.counts["valid"].images
 
 
 def test_frames_of_a_medium_stay_together_when_asked_for(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from azaion_jobs.commands import config_check, self_check, train
+from azaion_jobs.commands import config_check, dataset_preview, prepare, self_check, train
 from azaion_jobs.contract import ExitCode
 
 _log = logging.getLogger("azaion_jobs.main")
@@ -35,6 +35,18 @@ COMMANDS = (
         summary="read the configuration and list every problem",
         add_arguments=config_check.add_arguments,
         run=config_check.run,
+    ),
+    Command(
+        words=("prepare",),
+        summary="form the dataset that a run is trained on",
+        add_arguments=prepare.add_arguments,
+        run=prepare.run,
+    ),
+    Command(
+        words=("dataset", "preview"),
+        summary="draw boxes and class names on a sample of a dataset",
+        add_arguments=dataset_preview.add_arguments,
+        run=dataset_preview.run,
     ),
     Command(
         words=("train",),

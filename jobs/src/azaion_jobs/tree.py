@@ -150,6 +150,11 @@ class DatasetFolder:
         """Counts, seed and hash of the dataset."""
         return self.root / "manifest.json"
 
+    @property
+    def files(self) -> Path:
+        """A line for each image, whose hash is that of the dataset."""
+        return self.root / "files.txt"
+
     def split(self, name: str) -> AnnotationFolder:
         """The folder of `train`, `valid` or `test`."""
         if name not in SPLITS:
@@ -342,6 +347,10 @@ class Tree:
     def dataset(self, name: str) -> DatasetFolder:
         """One dated dataset."""
         return DatasetFolder(self.datasets / _part(name))
+
+    def dataset_in_making(self, run: str) -> DatasetFolder:
+        """Where a run's dataset is put together; readers skip it for its dot."""
+        return DatasetFolder(self.datasets / _part(f".forming-{run}"))
 
     @property
     def models(self) -> ModelsFolder:

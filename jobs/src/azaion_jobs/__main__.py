@@ -12,6 +12,9 @@ from azaion_jobs.contract import ExitCode
 
 _log = logging.getLogger("azaion_jobs.main")
 
+# Where the parser keeps what was chosen: a name that no argument of a command can have.
+_COMMAND = " command"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -81,19 +84,19 @@ def parser() -> argparse.ArgumentParser:
             command.words[-1], help=command.summary, description=command.summary.capitalize() + "."
         )
         command.add_arguments(leaf)
-        leaf.set_defaults(run=command.run)
+        leaf.set_defaults(**{_COMMAND: command})
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Run the command that the arguments name and return its exit code."""
-    chosen = parser().parse_args(arguments)
+    chosen = vars(parser().parse_args(arguments))
+    command: Command = chosen.pop(_COMMAND)
     try:
-        code: ExitCode = chosen.run(chosen)
+        return command.run(argparse.Namespace(**chosen))
     except Exception:  # noqa: BLE001 - the last resort: whatever it is, the exit code says whose fault it is
         _log.exception("Ended by a fault of this software")
         return ExitCode.INTERNAL_ERROR
-    return code
 
 
 if __name__ == "__main__":

@@ -159,3 +159,15 @@ def test_a_module_that_does_not_load_is_named(
     failure = self_check._import_failure("yaml")
     assert failure is not None
     assert failure.startswith(sentence)
+
+
+def test_an_option_may_be_called_as_a_command_is_kept(tmp_path: Path) -> None:
+    """`train --run FILE` gets its file, and the command is still found."""
+    done = subprocess.run(
+        [sys.executable, "-m", "azaion_jobs", "train", "--run", str(tmp_path / "absent.json"), "--port", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.BAD_SPEC
+    assert f"{tmp_path}/absent.json cannot be read: No such file or directory." in done.stdout

@@ -41,6 +41,7 @@ def main() -> int:
             termination_message=place / "termination-log",
             shared_memory=place / "shm",
             owns_shared_memory=True,
+            rehearses=True,
             cgroups=place / "cgroup",
             gpus=FileGpus(place / "gpus.json"),
             space=lambda path: _free(place / "disk.json") or space(path),

@@ -221,7 +221,7 @@ class StubTrainer:
                 batch=batch,
                 batches=self.script.batches,
                 loss=0.5,
-                step_seconds=self.script.step_seconds * 0.75,
+                step_seconds=self.script.step_seconds,
                 wait_seconds=self.script.step_seconds * 0.25,
             )
         )

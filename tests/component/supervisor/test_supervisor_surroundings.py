@@ -112,6 +112,21 @@ def test_an_empty_split_is_refused(supervised: Supervised) -> None:
     assert "The split valid" in supervised.termination().message
 
 
+@pytest.mark.parametrize(("content", "words"), [(None, "is not there: put it at"), (b"", "is empty")])
+def test_a_base_model_must_be_there(supervised: Supervised, content: bytes | None, words: str) -> None:
+    base = supervised.root / "models" / "yolo26n.pt"
+    base.unlink()
+    if content is not None:
+        base.write_bytes(content)
+    assert supervised.run() == 65
+    assert words in supervised.termination().message
+    assert supervised.starts() == []
+
+
+def test_an_architecture_needs_no_file(supervised: Supervised) -> None:
+    assert supervised.run(supervised.with_training(model="yolo26n.yaml")) == 0
+
+
 def test_a_gpu_that_was_asked_for_must_be_there(supervised: Supervised) -> None:
     (supervised.place / "gpus.json").write_text("[]")
     assert supervised.run(supervised.with_training(gpus=1)) == 76

@@ -68,6 +68,7 @@ class Step(_Message):
     batches: _Count
     loss: _Measured
     step_seconds: _Measured
+    """From the end of the step before to the end of this one."""
     wait_seconds: _Measured
     """The part of it that was spent waiting for the loader."""
 

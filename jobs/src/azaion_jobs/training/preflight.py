@@ -156,6 +156,20 @@ def dataset_problems(folder: Path, expected_hash: str) -> list[str]:
     ]
 
 
+def base_model_problem(spec: RunSpec) -> str:
+    """Why a fresh run has no weights to start from; empty if it has, or needs none."""
+    name, models = spec.training.model, ModelsFolder(Path(spec.root) / MODELS)
+    if spec.start_from is not None or name.endswith((".yaml", ".yml")):
+        return ""
+    for path in _weights_of(models, name):
+        if path.is_file():
+            return "" if path.stat().st_size else f"The model {path} is empty; put it there again."
+    return (
+        f"The model {name} is not there: put it at {models.base(name)}, or let it be fetched when the run is "
+        "prepared (training.allowModelDownload)."
+    )
+
+
 def _disk_problem(spec: RunSpec, facts: Facts) -> Problem | None:
     if facts.disk is None:
         return None
@@ -198,8 +212,7 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def _parameters(models: ModelsFolder, name: str) -> int:
-    dated = models.run(name)
-    for path in (models.base(name), dated.best, dated.root / dated.best.name):
+    for path in _weights_of(models, name):
         try:
             # Weights alone are stored in half precision.
             return path.stat().st_size // 2
@@ -207,3 +220,9 @@ def _parameters(models: ModelsFolder, name: str) -> int:
             continue
     size = _SIZE.match(name)
     return _PARAMETERS[size[1]] if size else _UNKNOWN_MODEL
+
+
+def _weights_of(models: ModelsFolder, name: str) -> tuple[Path, ...]:
+    """Where a model of this name may lie: by itself, or as a dated one in either layout."""
+    dated = models.run(name)
+    return (models.base(name), dated.best, dated.root / dated.best.name)

@@ -224,9 +224,8 @@ class Tracker:
     def _step(self, message: Step) -> None:
         if math.isfinite(message.step_seconds + message.wait_seconds):
             self._steps.append(_Step(message.step_seconds, message.wait_seconds))
-        seconds = sum(step.seconds for step in self._steps)
+        whole = sum(step.seconds for step in self._steps)
         waiting = sum(step.waiting for step in self._steps)
-        whole = seconds + waiting
         self._set(
             phase="stopping" if self._now.phase == "stopping" else "training",
             batch=message.batch,

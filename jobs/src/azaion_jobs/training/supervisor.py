@@ -61,8 +61,11 @@ class Surroundings:
     """Whether nobody else uses it, so that it may be emptied: in a pod, but not on a workstation."""
     cgroups: Path = CGROUP_ROOT
     gpus: Gpus = field(default_factory=NvidiaSmi)
+    rehearses: bool = False
+    """Whether the trainer knows `--rehearse`."""
     space: Callable[[Path], Space | None] = space
     dataset_problems: preflight.DatasetProblems = preflight.dataset_problems
+    base_model_problem: Callable[[RunSpec], str] = preflight.base_model_problem
     tick: float = 0.5
     """How often the supervisor looks round when nothing happens."""
 
@@ -225,7 +228,9 @@ class Supervisor:
             if isinstance(decision, Finished):
                 tracker.finished()
                 return
-            rehearsing = isinstance(decision, Fresh) and self._limits.rehearse and not self._state.rehearsed
+            rehearsing = isinstance(decision, Fresh) and self._is_to_rehearse()
+            if isinstance(decision, Fresh) and (missing := self._around.base_model_problem(self._spec)):
+                raise Left(ExitCode.BAD_DATA, "BaseModelMissing", missing)
             tracker.learned(self._state)
             if isinstance(decision, Resume):
                 tracker.resumed(decision.entry)
@@ -246,6 +251,9 @@ class Supervisor:
             tracker.doing("restarting", response.reason)
             self._failed = None
             self._await_gpu_memory(held.facts)
+
+    def _is_to_rehearse(self) -> bool:
+        return self._around.rehearses and self._limits.rehearse and not self._state.rehearsed
 
     def _decide(self, held: Held) -> Decision:
         try:

@@ -145,9 +145,8 @@ class Watch:
             case Started():
                 self._cuda = message.cuda
             case Step():
-                seconds = message.step_seconds + message.wait_seconds
-                if math.isfinite(seconds):
-                    self._pace.steps.append(max(0.0, seconds))
+                if math.isfinite(message.step_seconds):
+                    self._pace.steps.append(max(0.0, message.step_seconds))
                 last = message.batch >= message.batches
                 self._validating_since = now if last else None
             case Validating() if self._validating_since is None:

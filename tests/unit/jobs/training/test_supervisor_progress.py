@@ -23,9 +23,9 @@ def tracker(folder: Path) -> Tracker:
     return Tracker(SPEC, RunFolder(folder), fence=3)
 
 
-def step(batch: int, seconds: float = 3.0) -> Step:
+def step(batch: int, seconds: float = 4.0) -> Step:
     return Step(
-        time=0, epoch=1, batch=batch, batches=100, loss=1, step_seconds=seconds, wait_seconds=seconds / 3
+        time=0, epoch=1, batch=batch, batches=100, loss=1, step_seconds=seconds, wait_seconds=seconds / 4
     )
 
 

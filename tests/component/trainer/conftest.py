@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from azaion_jobs.contract.messages import Message, decode
-from azaion_jobs.contract.run import CheckpointSpec, RunIdentity, RunSpec, TrainingSpec
+from azaion_jobs.contract.run import CheckpointSpec, RunIdentity, RunSpec, StartFrom, TrainingSpec
 from azaion_jobs.training.checkpoints import CheckpointStore
 from azaion_jobs.training.decision import Decision, Facts, Resume, decide
 from azaion_jobs.tree import RunFolder
@@ -133,6 +133,7 @@ class Runs:
         model: str = "yolo26n.yaml",
         image_size: int = 64,
         batch_size: int = 4,
+        start_from: StartFrom | None = None,
         **hyperparameters: Any,
     ) -> Run:
         dataset = self.root / "datasets" / f"azaion-2026-01-{images:02}"
@@ -144,6 +145,7 @@ class Runs:
             dataset=dataset.name,
             model_directory=f"{DATED}-{self.made + 1}",
             root=str(self.root),
+            start_from=start_from,
             training=TrainingSpec(
                 model=model,
                 epochs=epochs,

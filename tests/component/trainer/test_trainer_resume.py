@@ -10,6 +10,7 @@ import torch
 
 from azaion_jobs.contract import ExitCode
 from azaion_jobs.contract.messages import Epoch, Finished, Started
+from azaion_jobs.contract.run import StartFrom
 from azaion_jobs.training.checkpoints import Status
 from azaion_jobs.training.decision import Finished as IsFinished
 
@@ -147,6 +148,33 @@ def test_a_smaller_batch_goes_on_in_the_middle_of_an_epoch(runs: Runs) -> None:
     assert (started.batch_size, started.batches, started.batch) == (3, 9, 5)
     rates = [float(row["lr/pg0"]) for row in run.rows()]
     assert rates[0] == pytest.approx(0.001)
+
+
+def test_another_run_goes_on_from_the_last_state_of_a_finished_one(runs: Runs) -> None:
+    first = runs.run(epochs=1)
+    assert first.start() == 0, first.output()
+    directory = first.spec.model_directory
+    longer = runs.run(epochs=2, images=30, start_from=StartFrom(model_directory=directory))
+    assert longer.start() == 0, longer.output()
+    assert [row["epoch"] for row in longer.rows()] == ["2"]
+    updates = [final_state(run)["updates"] for run in (first, longer)]
+    # Seven steps, then eight more of a larger set.
+    assert updates == [7, 15]
+    no_longer = runs.run(epochs=1, start_from=StartFrom(model_directory=directory))
+    assert no_longer.start() == ExitCode.BAD_SPEC
+    assert "training.epochs must be more" in no_longer.output()
+
+
+@pytest.mark.parametrize("layout", ["best.pt", "weights/best.pt"])
+def test_a_dated_model_of_the_earlier_deployment_is_a_base(runs: Runs, layout: str) -> None:
+    first = runs.run(epochs=1)
+    assert first.start() == 0, first.output()
+    legacy = runs.root / "models" / "azaion-2025-11-20" / layout
+    legacy.parent.mkdir(parents=True)
+    first.folder.best.rename(legacy)
+    run = runs.run(epochs=1, model="azaion-2025-11-20")
+    assert run.start() == 0, run.output()
+    assert run.store().status is Status.FINISHED
 
 
 def test_early_stopping_is_told_as_such(runs: Runs) -> None:

@@ -74,7 +74,8 @@ def find(models: ModelsFolder, name: str) -> Source:
 def of_dated(models: ModelsFolder, directory: str, *, best: bool) -> Path:
     """The weights of a dated model: the best or the last, of this software or of the earlier one."""
     folder = models.run(directory)
-    wanted = (folder.best, folder.root / "best.pt") if best else (folder.last, folder.root / "last.pt")
+    file = folder.best if best else folder.last
+    wanted = (file, folder.root / file.name)
     for path in wanted:
         if path.is_file():
             return path

@@ -10,6 +10,7 @@ from typing import Self
 
 from azaion_jobs.contract import ExitCode
 from azaion_jobs.training.checkpoints import CheckpointStore, Entry, Status
+from azaion_jobs.tree import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Facts:
         mine = newest_fence <= fence and owner == uid
         newest = store.newest_good() if mine else next(iter(before.entries[-1:]), None)
         after = store.manifest() if mine else before
+        folder = RunFolder(directory)
         listed = bool(after.entries or after.set_aside)
         weights = () if listed else directory.glob("**/*.pt")
         return cls(
@@ -87,7 +89,7 @@ class Facts:
             sealed=bool(after.sealed),
             newest=newest,
             spoilt=len(after.set_aside),
-            own_models=sum(1 for path in weights if path.name in ("best.pt", "last.pt")),
+            own_models=sum(1 for path in weights if path.name in (folder.best.name, folder.last.name)),
         )
 
 

@@ -53,7 +53,8 @@ def _settle(folder: Path) -> None:
 def _settings(folder: Path) -> dict[str, object]:
     return {
         "settings_version": "0.0.8",
-        **{f"{what}_dir": str(folder / what) for what in ("datasets", "weights", "runs")},
+        # Every path that counts is given to ultralytics as it is; these are never used.
+        **dict.fromkeys(("datasets_dir", "weights_dir", "runs_dir"), str(folder)),
         "uuid": "",
         "sync": False,
         "api_key": "",

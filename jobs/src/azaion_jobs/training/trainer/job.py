@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from azaion_jobs.contract.run import RunSpec, RunSpecError
+from azaion_jobs.contract.run import RunSpec, RunSpecError, StartFrom
 from azaion_jobs.training import base_model
 from azaion_jobs.training.trainer.failures import DataError, SpecError
 from azaion_jobs.tree import DATASETS, MODELS, DatasetFolder, ModelsFolder, RunFolder
@@ -68,7 +68,7 @@ class TrainingJob:
         start = self.spec.start_from
         if self.resume is not None or start is None or start.checkpoint != "last":
             return None
-        final = self.models.run(start.model_directory).final
+        final = self.models.run(_directory(start)).final
         return final if final.is_file() else None
 
     def base(self) -> base_model.Source:
@@ -77,8 +77,9 @@ class TrainingJob:
         if start is None:
             return base_model.find(self.models, self.spec.training.model)
         best = start.checkpoint == "best"
-        file = base_model.of_dated(self.models, start.model_directory, best=best)
-        return base_model.Source(start.model_directory, file)
+        directory = _directory(start)
+        file = base_model.of_dated(self.models, directory, best=best)
+        return base_model.Source(directory, file)
 
     def overrides(self) -> dict[str, Any]:
         """The arguments of ultralytics; the base model is copied into the run directory on the way."""
@@ -106,3 +107,10 @@ class TrainingJob:
             "plots": False,
             "verbose": False,
         }
+
+
+def _directory(start: StartFrom) -> str:
+    if not start.model_directory:
+        msg = f"startFrom.modelDirectory is empty: run.json must name the directory of the run {start.run}."
+        raise SpecError(msg)
+    return start.model_directory

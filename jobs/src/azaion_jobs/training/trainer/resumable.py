@@ -72,6 +72,8 @@ class ResumableTrainer(DetectionTrainer):  # type: ignore[misc]  # see the impor
         self.validating = False
         self.mean: dict[str, torch.Tensor] | None = None
         self._state = _state_to_start_from(job)
+        # Then the state is that of another run, and what it measured is not ours.
+        self._continued = job.continued is not None
         self._start = Position(0, 0, 0, Stage.EPOCH)
         self._position_batch = -1
         self._first_batch = 0
@@ -188,7 +190,7 @@ class ResumableTrainer(DetectionTrainer):  # type: ignore[misc]  # see the impor
                     _log.warning("A callback of %s failed; training goes on", event, exc_info=True)
 
     def _do_train(self) -> None:
-        if self._state is not None and self._is_over(self._state):
+        if self._state is not None and not self._continued and self._is_over(self._state):
             self._setup_train()
             self.epoch = self.start_epoch - 1
             self.final_eval()
@@ -356,8 +358,7 @@ class ResumableTrainer(DetectionTrainer):  # type: ignore[misc]  # see the impor
         if taken is None:
             self._scale_rates(self.job.learning_rate_scale)
             return
-        continued = self.job.continued is not None
-        if not continued and taken["images"] != len(self.train_loader.sampler):
+        if not self._continued and taken["images"] != len(self.train_loader.sampler):
             msg = (
                 f"The state was taken on {taken['images']} training images, the dataset has "
                 f"{len(self.train_loader.sampler)}: it is not the dataset this run began with."
@@ -365,7 +366,7 @@ class ResumableTrainer(DetectionTrainer):  # type: ignore[misc]  # see the impor
             raise DataError(msg)
         decays = {group.get("param_group"): group["weight_decay"] for group in self.optimizer.param_groups}
         state.put_back(self, taken)
-        if not continued:
+        if not self._continued:
             state.put_back_results(self, taken)
         if taken["batch_size"] != self.batch_size:
             # Together with accumulation the decay depends on the batch size.
@@ -382,7 +383,7 @@ class ResumableTrainer(DetectionTrainer):  # type: ignore[misc]  # see the impor
 
     def _setup_train(self) -> None:
         if self._state is not None:
-            _check_epochs(self._state, epochs=self.epochs, continued=self.job.continued is not None)
+            _check_epochs(self._state, epochs=self.epochs, continued=self._continued)
         super()._setup_train()
 
     # -- the end

@@ -128,6 +128,8 @@ SPARE = {
     "azaion_jobs.contract": (),
     "azaion_jobs.tree": (),
     "azaion_jobs.logs": (),
+    # What a supervisor reads of a dataset.
+    "azaion_jobs.dataset.manifest": (),
     # All of it but the trainer: what watches a training must not load what trains.
     "azaion_jobs.training": ("prometheus_client",),
 }

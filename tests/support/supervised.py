@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from azaion_jobs.contract import CheckpointSpec, Limits, RunIdentity, RunSpec, TrainingSpec, Verdict
 from azaion_jobs.contract.progress import Progress
+from azaion_jobs.dataset.forming import Options, form
 from azaion_jobs.training.checkpoints import CheckpointStore
-from azaion_jobs.tree import MODELS, DatasetFolder, ModelsFolder
+from azaion_jobs.tree import MODELS, ModelsFolder
+from support.annotated_tree import a_tree
 from support.stub_trainer import SCRIPT_VARIABLE, Script
 from support.waiting import wait_until
 
@@ -61,14 +63,9 @@ class Supervised:
         )
         self.folder = ModelsFolder(self.root / MODELS).run(self.spec.model_directory)
         self.processes: list[subprocess.Popen[bytes]] = []
-        dataset = DatasetFolder(self.root / "datasets" / self.spec.dataset)
-        for split in ("train", "valid", "test"):
-            images = dataset.split(split).images
-            images.mkdir(parents=True)
-            (images / "one.jpg").touch()
-        dataset.manifest.write_text(json.dumps({"hash": "0" * 64}))
+        tree = a_tree(self.root, images=10)
+        form(tree, Options(name=self.spec.dataset))
         models = ModelsFolder(self.root / MODELS)
-        models.root.mkdir()
         models.base("yolo26n.pt").write_bytes(b"base" * 100)
         (place / "shm").mkdir(parents=True)
         (place / "cgroup").mkdir()

@@ -3,15 +3,15 @@
 `look` gathers the facts, `check` and `workers_that_fit` judge them without looking at anything.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from azaion_jobs.contract import ExitCode, RunSpec
+from azaion_jobs.dataset.manifest import read, trainable, verify
 from azaion_jobs.training.machine import Gpus, Space, memory_limit
 from azaion_jobs.tree import DATASETS, MODELS, DatasetFolder, ModelsFolder
 
@@ -138,22 +138,8 @@ def workers_that_fit(spec: RunSpec, workers: int, facts: Facts) -> int:
 
 
 def dataset_problems(folder: Path, expected_hash: str) -> list[str]:
-    """Why the dataset in this folder cannot be trained on, by its manifest."""
-    file = DatasetFolder(folder).manifest
-    try:
-        manifest: Any = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return [f"{file} is missing: {folder} is no complete dataset."]
-    except (ValueError, RecursionError):
-        return [f"{file} is not JSON; form the dataset again."]
-    found = manifest.get("hash") if isinstance(manifest, dict) else None
-    if expected_hash and found != expected_hash:
-        return [f"The dataset {folder.name} has the hash {found}, but {expected_hash} was asked for."]
-    return [
-        f"The split {split} of the dataset {folder.name} has no image."
-        for split in ("train", "valid")
-        if not _entries(DatasetFolder(folder).split(split).images)
-    ]
+    """Why the dataset in this folder cannot be trained on: every file of it against its manifest."""
+    return verify(folder, expected_hash) or trainable(read(folder))
 
 
 def base_model_problem(spec: RunSpec) -> str:

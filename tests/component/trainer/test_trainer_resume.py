@@ -59,7 +59,8 @@ if LONG:
         "stepping every batch, six stops": (
             {"epochs": 7, "warmup_epochs": 1, "cos_lr": True},
             [
-                (f"train:{epoch}:{epoch}:{how}", epoch % 2 * 2, code)
+                # Not the very first batch: before its step there is no state to go on from.
+                (f"train:{epoch}:{epoch + 1}:{how}", epoch % 2 * 2, code)
                 for epoch, (how, code) in enumerate([("KILL", KILLED), ("TERM", STOPPED)] * 3)
             ],
         ),

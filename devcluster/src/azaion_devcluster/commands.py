@@ -17,7 +17,10 @@ _TAIL_LINES = 25
 def run(command: Sequence[object], *, stdin: str | None = None) -> str:
     """Runs a quick command and returns its output; raises CommandError with what it said."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CommandError(f"The program {words[0]} is not on PATH: is its package installed?", "") from None
     if done.returncode:
         said = tail_of(done.stderr + done.stdout)
         raise CommandError(f"'{' '.join(words)}' failed with exit code {done.returncode}: {said}", said)

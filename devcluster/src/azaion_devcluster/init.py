@@ -158,7 +158,7 @@ def main() -> None:
     packages, binaries = Packages(cache.packages), Binaries(cache)
     try:
         sandbox.enter(paths)
-    except DevclusterError as trouble:
+    except (DevclusterError, OSError) as trouble:
         files.write(paths.failed, f"{trouble}\n")
         raise
     folders = [*packages.program_folders, *binaries.folders(), packages.cni_plugins]

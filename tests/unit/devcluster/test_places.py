@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from azaion_devcluster import cli, disk, existing, files, host
-from azaion_devcluster.errors import DevclusterError
+from azaion_devcluster import cli, commands, disk, existing, files, host
+from azaion_devcluster.errors import CommandError, DevclusterError
 from azaion_devcluster.options import Options
 from azaion_devcluster.paths import Cache
 
@@ -148,3 +148,13 @@ def test_what_is_there_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(host, "_INSTALLED", {"checks": {"sh": "dash", "/etc/passwd": "base-files"}})
     monkeypatch.setattr(host, "_apt", lambda *_: pytest.fail("apt-get was called"))
     assert host.ensure_packages(Cache(tmp_path), "checks").root == tmp_path / "packages"
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(CommandError, match=r"^The program no-such-program is not on PATH"):
+        commands.run(["no-such-program"])
+
+
+def test_a_failed_program_is_quoted() -> None:
+    with pytest.raises(CommandError, match=r"'sh -c echo why; exit 3' failed with exit code 3: why$"):
+        commands.run(["sh", "-c", "echo why; exit 3"])

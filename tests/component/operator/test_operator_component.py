@@ -186,6 +186,8 @@ async def test_sigterm_ends_the_process_with_success(
         api.install_kinds()
     environment = {
         "PATH": os.environ["PATH"],
+        # As in the image: the Kubernetes client wants one when it is imported.
+        "HOME": "/tmp",
         "KUBECONFIG": str(api.kubeconfig),
         "AZAION_NAMESPACE": "azaion",
         "AZAION_OPERATOR_HEALTH_PORT": str(free_port),
@@ -211,7 +213,12 @@ async def test_sigterm_ends_the_process_with_success(
 
 
 async def test_a_misspelt_setting_stops_the_start(api: Any) -> None:
-    environment = {"PATH": os.environ["PATH"], "AZAION_NAMESPACE": "azaion", "AZAION_OPERATOR_RESYNC": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/tmp",
+        "AZAION_NAMESPACE": "azaion",
+        "AZAION_OPERATOR_RESYNC": "1",
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -21,7 +21,7 @@ from azaion_devcluster.processes import await_end, open_all
 from azaion_devcluster.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 _START_SECONDS = 90.0
@@ -50,10 +50,6 @@ class Cluster:
     def tree(self) -> Path:
         """The machine's folder that pods of this cluster see as /azaion."""
         return self._paths.tree
-
-    @property
-    def logs(self) -> Path:
-        return self._paths.log
 
     @property
     def running(self) -> bool:
@@ -136,15 +132,6 @@ class Cluster:
     def component_pid(self, name: str) -> int:
         """Process id, inside the cluster's namespace, of one of the node's programs."""
         return int((self._paths.runtime / "components" / name).read_text())
-
-    @contextlib.contextmanager
-    def tied(self, *, gpus: int | None = None) -> Iterator[Cluster]:
-        """The cluster for the length of a block; it ends with this process at the latest."""
-        self.up(gpus=gpus, tied_to=os.getpid())
-        try:
-            yield self
-        finally:
-            self.down()
 
     def _refuse_other_options(self, gpus: int | None, port: int | None) -> None:
         standing = Options.read(self._paths)

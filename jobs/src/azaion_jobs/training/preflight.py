@@ -150,10 +150,7 @@ def base_model_problem(spec: RunSpec) -> str:
     for path in _weights_of(models, name):
         if path.is_file():
             return "" if path.stat().st_size else f"The model {path} is empty; put it there again."
-    return (
-        f"The model {name} is not there: put it at {models.base(name)}, or let it be fetched when the run is "
-        "prepared (training.allowModelDownload)."
-    )
+    return f"The model {name} is not there: put it at {models.base(name)}."
 
 
 def _disk_problem(spec: RunSpec, facts: Facts) -> Problem | None:
